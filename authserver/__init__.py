@@ -1,0 +1,1 @@
+"""A SMART Backend Services authorization server, with the FHIR layer that it protects."""

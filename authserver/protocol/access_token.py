@@ -1,0 +1,64 @@
+"""The access token: its claims, when they are current, and what introspection says of them.
+
+A token has no row of its own. Its `jti` begins with the generation of the client's registration, so a token dies
+with the registration that it was issued to. Sources: RFC 9068 section 2.2, RFC 7662 section 2.2.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from authserver.protocol.client import Client
+
+TYP = "at+jwt"
+MAX_TOKEN_LENGTH = 16_384
+_INTROSPECTED = ("scope", "client_id", "sub", "iss", "aud", "exp", "iat", "jti", "tenant")
+
+
+def new_jti(client: Client, random_part: str) -> str:
+    """Return the jti of a new token for this client; `random_part` is unguessable text."""
+    return f"{client.generation}.{random_part}"
+
+
+def claims(client: Client, *, issuer: str, audience: tuple[str, ...], scope: str, jti: str, now: int) -> dict[str, Any]:
+    """Return the claims of a new access token; times in epoch seconds, `aud` a string when there is one audience."""
+    granted: dict[str, Any] = {
+        "iss": issuer,
+        "sub": client.id,
+        "aud": audience[0] if len(audience) == 1 else list(audience),
+        "client_id": client.id,
+        "scope": scope,
+        "iat": now,
+        "exp": now + client.token_lifetime,
+        "jti": jti,
+    }
+    if client.tenant is not None:
+        granted["tenant"] = client.tenant
+    return granted
+
+
+def is_current(token: Mapping[str, Any], *, issuer: str, now: int) -> bool:
+    """Say whether these claims are ours and not expired; no leeway, the clock that issued them is this one."""
+    expires = token.get("exp")
+    return token.get("iss") == issuer and type(expires) is int and now < expires
+
+
+def belongs_to(token: Mapping[str, Any], client: Client) -> bool:
+    """Say whether the token was issued to this life of the client's registration (row X50)."""
+    jti = token.get("jti")
+    return token.get("client_id") == client.id and isinstance(jti, str) and jti.startswith(f"{client.generation}.")
+
+
+def audience_of(token: Mapping[str, Any]) -> frozenset[str]:
+    """Return the token's audience as a set."""
+    audience = token.get("aud")
+    return frozenset([audience] if isinstance(audience, str) else audience or ())
+
+
+def introspection_response(token: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what introspection says of an active token (row X3)."""
+    known = {name: token[name] for name in _INTROSPECTED if name in token}
+    return {"active": True, **known, "token_type": "Bearer"}
+
+
+INACTIVE: Mapping[str, Any] = {"active": False}
+"""What introspection says of everything else, to the byte (RFC 7662 section 2.2)."""

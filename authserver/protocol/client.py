@@ -1,0 +1,238 @@
+"""The registered Client: what its JSON must look like, and the value that authentication works with.
+
+Shape as the documented Client resource; what this server does not do is refused, not ignored.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from authserver.errors import InvalidClient, InvalidResource, InvalidScope, Issue
+from authserver.protocol import jose, jwks_url, scopes
+from authserver.protocol.jwks import JwkSet, parse_keys
+from authserver.protocol.jwks_url import JwksUrlRules, UnsafeJwksUrl
+from authserver.protocol.key_policy import KeyRules
+from authserver.protocol.scopes import ScopeSet
+from authserver.protocol.token_request import CLIENT_CREDENTIALS, JWT_BEARER
+
+BASIC = "basic"
+RESOURCE_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+DEFAULT_TOKEN_LIFETIME = 300
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRules:
+    """What the operator's settings say about registrations.
+
+    `max_token_lifetime` in seconds; `jwks_urls` says which addresses this server would ever fetch.
+    """
+
+    jwks_urls: JwksUrlRules = field(default_factory=JwksUrlRules)
+    max_token_lifetime: int = DEFAULT_TOKEN_LIFETIME
+    algorithms: tuple[str, ...] = jose.DEFAULT_ALGORITHMS
+    keys: KeyRules = field(default_factory=KeyRules)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered client, compiled. `generation` is the life of its id: registered anew, it is another client."""
+
+    id: str
+    generation: int
+    active: bool
+    grant_types: frozenset[str]
+    scope: ScopeSet
+    assertion_types: frozenset[str]
+    token_lifetime: int
+    audience: tuple[str, ...]
+    algorithms: tuple[str, ...]
+    jwks_uri: str | None
+    jwks: JwkSet | None
+    tenant: str | None = None
+    issuer_audience_only: bool = False
+    strict_scope: bool = False
+    secret_hash: str | None = field(default=None, repr=False)
+
+
+class _Open(BaseModel):
+    """Strict about what it knows; keeps what it does not."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _ClientCredentials(_Open):
+    client_assertion_types: list[Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]] | None = None
+    access_token_expiration: int | None = None
+    token_format: Literal["jwt"] | None = None
+    refresh_token: bool | None = None
+    refresh_token_expiration: int | None = None
+    audience: list[str] | None = None
+
+
+class _Auth(_Open):
+    client_credentials: _ClientCredentials = Field(default_factory=_ClientCredentials)
+
+
+class _Registration(_Open):
+    resourceType: Literal["Client"] | None = None  # noqa: N815 -- FHIR's spelling
+    id: str | None = None
+    type: str | None = None
+    active: bool | None = None
+    name: str | None = None
+    description: str | None = None
+    secret: str | None = Field(default=None, min_length=8, max_length=256)
+    grant_types: list[str] = Field(default_factory=list)
+    auth: _Auth = Field(default_factory=_Auth)
+    scope: list[str] = Field(default_factory=list)
+    jwks: list[dict[str, Any]] | dict[str, Any] | None = None
+    jwks_uri: str | None = None
+    details: dict[str, Any] | None = None
+    first_party: bool | None = None
+    trusted: bool | None = None
+    tenant: str | None = Field(default=None, pattern=r"^[A-Za-z0-9\-.]{1,64}$")
+    token_endpoint_auth_signing_alg: str | list[str] | None = None
+    audience_mode: Literal["issuer_only"] | None = None
+    scope_mode: Literal["strict"] | None = None
+
+
+def from_resource(
+    body: Mapping[str, Any],
+    *,
+    client_id: str,
+    rules: ClientRules,
+    generation: int = 1,
+    secret_hash: str | None = None,
+) -> Client:
+    """Read a Client resource; raises InvalidResource with every finding and its path."""
+    try:
+        read = _Registration.model_validate(body)
+    except ValidationError as error:
+        raise InvalidResource(shape_issues("Client", error)) from error
+    check = _Checks(client_id, read, rules)
+    if check.issues:
+        raise InvalidResource(tuple(check.issues))
+    grant = read.auth.client_credentials
+    types = grant.client_assertion_types
+    return Client(
+        id=client_id,
+        generation=generation,
+        active=read.active is not False,
+        grant_types=frozenset(read.grant_types),
+        scope=check.scope,
+        assertion_types=frozenset({JWT_BEARER} if types is None else types),
+        token_lifetime=grant.access_token_expiration or min(DEFAULT_TOKEN_LIFETIME, rules.max_token_lifetime),
+        audience=tuple(grant.audience or ()),
+        algorithms=check.algorithms,
+        jwks_uri=read.jwks_uri,
+        jwks=check.jwks,
+        tenant=read.tenant,
+        issuer_audience_only=read.audience_mode is not None,
+        strict_scope=read.scope_mode is not None,
+        secret_hash=secret_hash,
+    )
+
+
+def shape_issues(resource_type: str, error: ValidationError) -> tuple[Issue, ...]:
+    """Translate pydantic's findings: `loc` becomes a FHIRPath, the text names no value."""
+    return tuple(
+        Issue(_path(resource_type, found["loc"]), found["msg"], "structure")
+        for found in error.errors(include_input=False, include_url=False, include_context=False)
+    )
+
+
+def _path(resource_type: str, location: tuple[int | str, ...]) -> str:
+    # Members of a union appear in pydantic's location as the type's own spelling; they are no part of the path.
+    parts = [part for part in location if isinstance(part, int) or ("[" not in part and part not in ("str", "dict"))]
+    return resource_type + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+
+
+class _Checks:
+    """The rules that look at more than one member's shape. Collects every finding."""
+
+    def __init__(self, client_id: str, read: _Registration, rules: ClientRules) -> None:
+        self.issues: list[Issue] = []
+        self._read, self._rules = read, rules
+        if read.id not in (None, "", client_id):
+            self._found("id", "the id in the body is not the id in the path")
+        self.scope = self._scope()
+        self.algorithms = self._algorithms()
+        self.jwks = self._keys()
+        self._grant_types()
+        self._token_lifetime()
+
+    def _found(self, path: str, diagnostics: str, code: str = "value") -> None:
+        self.issues.append(Issue(f"Client.{path}", diagnostics, code))
+
+    def _grant_types(self) -> None:
+        for index, grant_type in enumerate(self._read.grant_types):
+            if grant_type not in (CLIENT_CREDENTIALS, BASIC):
+                self._found(f"grant_types[{index}]", "this server has no such grant", "not-supported")
+
+    def _token_lifetime(self) -> None:
+        grant, path = self._read.auth.client_credentials, "auth.client_credentials"
+        limit = self._rules.max_token_lifetime
+        if grant.access_token_expiration is not None and not 1 <= grant.access_token_expiration <= limit:
+            self._found(f"{path}.access_token_expiration", f"must be 1 to {limit} seconds")
+        if grant.refresh_token:
+            self._found(f"{path}.refresh_token", "this server issues no refresh tokens", "not-supported")
+
+    def _scope(self) -> ScopeSet:
+        read = []
+        for index, text in enumerate(self._read.scope):
+            try:
+                read.append(scopes.collect([text]))
+            except InvalidScope:
+                self._found(f"scope[{index}]", "not a SMART scope, for example system/Observation.rs")
+                continue
+            if scopes.unknown_types(read[-1]):
+                self._found(f"scope[{index}]", "no resource type of FHIR R4 or of this server")
+        return ScopeSet(
+            tuple(scope for one in read for scope in one.resources),
+            frozenset(name for one in read for name in one.names),
+        )
+
+    def _algorithms(self) -> tuple[str, ...]:
+        named = self._read.token_endpoint_auth_signing_alg
+        if named is None:
+            return self._rules.algorithms
+        names = [named] if isinstance(named, str) else named
+        if not names or any(name not in self._rules.algorithms for name in names):
+            known = ", ".join(self._rules.algorithms)
+            self._found("token_endpoint_auth_signing_alg", f"must be of {known}", "not-supported")
+        return tuple(names)
+
+    def _keys(self) -> JwkSet | None:
+        jwks, uri = self._read.jwks, self._read.jwks_uri
+        if jwks is not None and uri is not None:
+            # RFC 7591 section 2: both together are refused.
+            self._found("jwks", "jwks and jwks_uri must not both be present", "business-rule")
+            return None
+        if uri is not None:
+            self._jwks_uri(uri)
+        return None if jwks is None else self._inline_keys(jwks)
+
+    def _jwks_uri(self, uri: str) -> None:
+        try:
+            jwks_url.check(uri, rules=self._rules.jwks_urls)
+        except UnsafeJwksUrl as error:
+            self._found("jwks_uri", error.sentence)
+
+    def _inline_keys(self, jwks: list[dict[str, Any]] | dict[str, Any]) -> JwkSet | None:
+        path, keys = ("jwks", jwks) if isinstance(jwks, list) else ("jwks.keys", jwks.get("keys"))
+        if not isinstance(keys, list) or not keys:
+            self._found(path, "must be a list of at least one key")
+            return None
+        try:
+            read = parse_keys(keys, rules=self._rules.keys)
+        except InvalidClient as error:
+            self._found(path, error.detail)
+            return None
+        for refused in read.refused:
+            self._found(f"{path}[{refused.index}]", refused.message)
+        for key in read.keys:
+            if key.kid is None:
+                self._found(path, "every key must have a kid")
+        return read

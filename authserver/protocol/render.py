@@ -1,0 +1,64 @@
+"""Turn any of our errors into what goes over the wire: RFC 6749 JSON or a FHIR OperationOutcome."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from authserver.errors import AuthServerError, Issue
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+FHIR_JSON = "application/fhir+json; charset=utf-8"
+JSON = "application/json"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer, still without a web framework: status, headers, body bytes."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+def json_answer(document: object, *, status: int = 200, media_type: str = JSON) -> Answer:
+    """Return the document as JSON that nobody may store."""
+    return Answer(status, {"Content-Type": media_type, **NO_STORE}, encode(document))
+
+
+def oauth_error(error: AuthServerError) -> Answer:
+    """Return the error as `{"error", "error_description"}` (RFC 6749 section 5.2)."""
+    answer = json_answer({"error": error.oauth_code, "error_description": error.public}, status=error.status)
+    answer.headers.update(error.headers)
+    return answer
+
+
+def operation_outcome(error: AuthServerError) -> Answer:
+    """Return the error as an OperationOutcome (http://hl7.org/fhir/R4/operationoutcome.html)."""
+    severity = "fatal" if error.status >= 500 else "error"
+    document = {"resourceType": "OperationOutcome", "issue": [_issue(i, severity) for i in error.issues()]}
+    answer = json_answer(document, status=error.status, media_type=FHIR_JSON)
+    answer.headers.update(error.headers)
+    return answer
+
+
+def encode(document: object) -> bytes:
+    """Return compact UTF-8 JSON."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def instant(microseconds: int) -> str:
+    """Return a moment (microseconds since the epoch) as a FHIR instant in UTC."""
+    return (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _issue(issue: Issue, severity: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "severity": issue.severity if issue.severity != "error" else severity,
+        "code": issue.code,
+        "diagnostics": issue.diagnostics,
+    }
+    if issue.expression:
+        found["expression"] = [issue.expression]
+    return found

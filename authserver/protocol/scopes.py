@@ -1,0 +1,246 @@
+"""SMART scopes: grammar of versions 1 and 2, intersection, expansion of the wildcard, canonical spelling.
+
+Pure set algebra over what a scope means; malformed input never widens anything.
+Source: SMART App Launch 2.2, "Scopes and Launch Context"; RFC 6749 section 3.3 for the characters.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
+
+from authserver.errors import InvalidScope
+from authserver.protocol.resource_types import ADMINISTRATIVE_TYPES, KNOWN_TYPES
+
+LETTERS = "cruds"
+V1_LETTERS = {"read": "rs", "write": "cud", "*": "cruds"}
+_V1_WORDS = {letters: word for word, letters in V1_LETTERS.items()}
+INTROSPECT = "__introspect"
+"""The scope that lets a client ask about tokens of any client (SMART names none; extension form `__…`)."""
+
+GRANTABLE_NAMES = frozenset({INTROSPECT})
+MAX_SCOPE_LENGTH = 8_192
+
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_RESOURCE_SCOPE = re.compile(
+    r"(?P<context>system|patient|user)/(?P<type>\*|[A-Z][A-Za-z]{1,63})\."
+    r"(?:(?P<v1>read|write|\*)|(?P<v2>c?r?u?d?s?)(?P<query>\?.+)?)"
+)
+_PARAMETER_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9-]{0,63}")
+_NAMED_SCOPE = re.compile(r"(?!(?:system|patient|user)/[A-Z*])[A-Za-z0-9_:/.\-]+")
+_VALUE_SAFE = "!$'()*,-./:;@_~|"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One resource scope by its meaning.
+
+    `interactions` is an in-order subset of "cruds"; `parameters` are decoded search parameters that all
+    narrow it; `v1` remembers the version 1 word it was asked with, so that it can be answered alike.
+    """
+
+    context: str
+    resource_type: str
+    interactions: str
+    parameters: frozenset[tuple[str, str]] = frozenset()
+    v1: str | None = None
+
+    def __str__(self) -> str:
+        permission = self.v1 or self.interactions
+        query = "&".join(f"{name}={quote(value, safe=_VALUE_SAFE)}" for name, value in sorted(self.parameters))
+        return f"{self.context}/{self.resource_type}.{permission}" + (f"?{query}" if query else "")
+
+    @property
+    def meaning(self) -> tuple[str, str, frozenset[tuple[str, str]], str]:
+        """Everything but the spelling: `.read` and `.rs` mean the same."""
+        return (self.context, self.resource_type, self.parameters, self.interactions)
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeSet:
+    """What a client is registered for, asked for, or was granted: resource scopes and named ones."""
+
+    resources: tuple[Scope, ...] = ()
+    names: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        """The canonical string: shortest form, sorted, single spaces."""
+        return " ".join(sorted([*self.names, *(str(scope) for scope in self.resources)]))
+
+    def __bool__(self) -> bool:
+        return bool(self.resources or self.names)
+
+
+def parse(text: str) -> Scope:
+    """Parse one resource scope, for example `system/Observation.rs?category=laboratory`.
+
+    Raises InvalidScope when it is not one, letters out of order included (SMART: never reinterpreted).
+    """
+    match = _RESOURCE_SCOPE.fullmatch(text)
+    if match is None or match["v2"] == "":
+        raise InvalidScope(detail=f"no resource scope: {text[:100]!r}", reason="scope_malformed")
+    return Scope(
+        context=match["context"],
+        resource_type=match["type"],
+        interactions=V1_LETTERS[match["v1"]] if match["v1"] else match["v2"],
+        parameters=_parameters(match["query"] or ""),
+        v1=match["v1"],
+    )
+
+
+def parse_set(text: str) -> ScopeSet:
+    """Parse a scope string (RFC 6749 section 3.3: tokens separated by one space).
+
+    Well-formed scopes that this server never grants (`openid`, `launch`) are kept as names: they narrow to nothing.
+    Raises InvalidScope when any part is malformed.
+    """
+    if len(text) > MAX_SCOPE_LENGTH:
+        raise InvalidScope(detail=f"{len(text)} characters of scope", reason="scope_malformed")
+    return collect(text.split(" "))
+
+
+def collect(tokens: Iterable[str]) -> ScopeSet:
+    """Parse scope tokens that are already apart; see parse_set()."""
+    resources, names = [], set()
+    for token in tokens:
+        if _SCOPE_TOKEN.fullmatch(token) is None:
+            raise InvalidScope(detail="empty scope or forbidden character", reason="scope_malformed")
+        if _NAMED_SCOPE.fullmatch(token) is not None:
+            names.add(token)
+            continue
+        resources.append(parse(token))
+    return ScopeSet(tuple(resources), frozenset(names))
+
+
+def parse_granted(text: str) -> tuple[Scope, ...]:
+    """Parse the scopes of an access token for enforcement: what is malformed grants nothing."""
+    granted = []
+    for token in text.split(" "):
+        try:
+            granted.append(parse(token))
+        except InvalidScope:
+            continue
+    return tuple(granted)
+
+
+def grant(requested: ScopeSet, registered: ScopeSet, *, wildcard_types: frozenset[str] | None) -> ScopeSet:
+    """Return what is both requested and registered, in the shortest form; only `system/` scopes are ever granted.
+
+    `wildcard_types` are the types that `*` stands for; None keeps the wildcard as it is.
+    The answer is never outside either side.
+    """
+    ours = list(_expand(registered.resources, wildcard_types))
+    met = (
+        both
+        for asked in _expand(requested.resources, wildcard_types)
+        for held in ours
+        if (both := intersection(asked, held)) is not None
+    )
+    return ScopeSet(shortest(met), requested.names & registered.names & GRANTABLE_NAMES)
+
+
+def intersection(asked: Scope, held: Scope) -> Scope | None:
+    """Return the scope that means both, in version 1 words where `asked` uses them; None when nothing is left.
+
+    Both filters must hold, so the parameters of both sides narrow the result.
+    """
+    if asked.context != "system" or held.context != "system":
+        return None
+    resource_type = _common_type(asked.resource_type, held.resource_type)
+    letters = "".join(letter for letter in asked.interactions if letter in held.interactions)
+    if resource_type is None or not letters:
+        return None
+    parameters = asked.parameters | held.parameters
+    v1 = _V1_WORDS.get(letters) if asked.v1 and not parameters else None
+    return Scope("system", resource_type, letters, parameters, v1)
+
+
+def shortest(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Return the same permissions in fewer words: letters joined, what another scope covers left out, sorted."""
+    by_meaning: dict[object, Scope] = {}
+    for scope in _joined(scopes):
+        known = by_meaning.get(scope.meaning)
+        # `.read` and `.rs` asked together mean one thing; one fixed choice keeps order irrelevant.
+        by_meaning[scope.meaning] = scope if known is None or scope.v1 is None else known
+    distinct = list(by_meaning.values())
+    kept = [s for s in distinct if not any(other is not s and covers(other, s) for other in distinct)]
+    return tuple(sorted(kept, key=str))
+
+
+def covers(wide: Scope, narrow: Scope) -> bool:
+    """Say whether `wide` permits everything that `narrow` does."""
+    return (
+        wide.context == narrow.context
+        and _common_type(wide.resource_type, narrow.resource_type) == narrow.resource_type
+        and set(wide.interactions) >= set(narrow.interactions)
+        and wide.parameters <= narrow.parameters
+    )
+
+
+def permitted(granted: Iterable[Scope], resource_type: str, letter: str) -> tuple[frozenset[tuple[str, str]], ...]:
+    """Return the parameter sets under which the interaction is granted on the type.
+
+    One set per scope that grants it; resources that match all parameters of any one set are open. Empty
+    tuple: refused. A tuple with an empty set: open without condition. `letter` is one of c, r, u, d, s.
+    """
+    return tuple(
+        scope.parameters
+        for scope in granted
+        if scope.context == "system"
+        and letter in scope.interactions
+        and _common_type(scope.resource_type, resource_type) == resource_type
+    )
+
+
+def unknown_types(scopes: ScopeSet) -> list[str]:
+    """Return the resource types that neither R4 nor this server has."""
+    return sorted({s.resource_type for s in scopes.resources} - KNOWN_TYPES - {"*"})
+
+
+def _common_type(one: str, other: str) -> str | None:
+    if one == other:
+        return one
+    if one == "*" and other not in ADMINISTRATIVE_TYPES:
+        return other
+    if other == "*" and one not in ADMINISTRATIVE_TYPES:
+        return one
+    return None
+
+
+def _expand(scopes: Iterable[Scope], wildcard_types: frozenset[str] | None) -> Iterator[Scope]:
+    for scope in scopes:
+        if scope.resource_type != "*" or wildcard_types is None:
+            yield scope
+            continue
+        for resource_type in wildcard_types - ADMINISTRATIVE_TYPES:
+            yield Scope(scope.context, resource_type, scope.interactions, scope.parameters, scope.v1)
+
+
+def _joined(scopes: Iterable[Scope]) -> Iterator[Scope]:
+    letters: dict[tuple[str, str, frozenset[tuple[str, str]]], set[str]] = {}
+    for scope in scopes:
+        if scope.v1 is not None:
+            yield scope
+            continue
+        letters.setdefault((scope.context, scope.resource_type, scope.parameters), set()).update(scope.interactions)
+    for (context, resource_type, parameters), found in letters.items():
+        yield Scope(context, resource_type, "".join(x for x in LETTERS if x in found), parameters)
+
+
+def _parameters(query: str) -> frozenset[tuple[str, str]]:
+    if not query:
+        return frozenset()
+    return frozenset(_parameter(pair) for pair in query[1:].split("&"))
+
+
+def _parameter(pair: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    # Modifiers and chains are experimental in SMART 2.2; enforcing them wrongly would widen, so they are refused.
+    if not equals or not value or _PARAMETER_NAME.fullmatch(name) is None:
+        raise InvalidScope(detail=f"scope parameter {pair[:100]!r}", reason="scope_malformed")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", value):
+        raise InvalidScope(detail="scope parameter is not percent-encoded", reason="scope_malformed")
+    try:
+        return name, unquote_to_bytes(value).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidScope(detail="scope parameter is not UTF-8", reason="scope_malformed") from error

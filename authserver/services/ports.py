@@ -1,0 +1,143 @@
+"""What the use cases need from the outside world, as narrow Protocols. Adapters implement them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from authserver.protocol.jwks import JwkSet
+
+CLIENT, ACCESS_POLICY = "Client", "AccessPolicy"
+UNLINKED = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResource:
+    """One version of a registered resource.
+
+    `body` is the resource as the owner wrote it, without `meta` and without any secret. `version_id` grows
+    by one with every change of the resource, a deletion included, and never starts again; `generation` is
+    the life of the id it belongs to: deleting and registering anew starts the next one (row X50).
+    `created_at` (of this generation) and `last_updated` are microseconds since the epoch, UTC.
+    `secret_hash` is set on what get() returns, for a resource that was given one; never in the history.
+    """
+
+    resource_type: str
+    id: str
+    version_id: int
+    generation: int
+    body: Mapping[str, Any]
+    created_at: int
+    last_updated: int
+    deleted: bool = False
+    secret_hash: str | None = field(default=None, repr=False)
+
+
+class ResourceStore(Protocol):
+    """Versioned resources (Client, AccessPolicy). Every change is one transaction, durable before it returns."""
+
+    def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
+        """Return the current version, or None when there is none or it is deleted."""
+
+    def current(self, resource_type: str) -> Sequence[StoredResource]:
+        """Return the current version of every resource of the type that is not deleted, ordered by id."""
+
+    def linked(self, resource_type: str, links: Sequence[str]) -> Sequence[StoredResource]:
+        """Return, ordered by id, the current resources of the type that put() filed under any of these links."""
+
+    def history(self, resource_type: str, resource_id: str) -> Sequence[StoredResource]:
+        """Return every version, newest first, deletions included (`deleted=True`, empty body)."""
+
+    def put(
+        self,
+        resource_type: str,
+        resource_id: str,
+        body: Mapping[str, Any],
+        *,
+        now: int,
+        if_match: int | None = None,
+        secret_hash: str | None = None,
+        links: Sequence[str] = (UNLINKED,),
+    ) -> StoredResource:
+        """Store a new version and return it.
+
+        `now` is in microseconds. `links` (for example `("Client/x",)`) replaces what linked() finds it by.
+        `if_match` names the version that must be current (VersionConflict otherwise, also when there is
+        none). `secret_hash` replaces the stored one; None keeps what is there, but a new
+        generation never inherits the hash of a former one.
+        """
+
+    def delete(
+        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
+    ) -> StoredResource | None:
+        """Delete and return the last version before it; None when there was none. `if_match` as in put()."""
+
+
+class ReplayGuard(Protocol):
+    """Remembers which assertions were used (RFC 7523 section 3, jti)."""
+
+    def claim(self, client_id: str, jti: str, *, until: int) -> bool:
+        """Claim the jti for this client by one atomic insert; False when it was claimed before.
+
+        `until` (epoch seconds) is the last moment at which an assertion with this jti could be accepted; the claim
+        outlives it. Raises StorageUnavailable when it cannot be said for sure.
+        """
+
+    def purge(self, *, before: int) -> int:
+        """Forget claims whose `until` is before the given second, in small batches; return how many."""
+
+
+class RevocationList(Protocol):
+    """Revoked access tokens by jti; rows live no longer than the token would have."""
+
+    def revoke(self, jti: str, *, until: int) -> None:
+        """Revoke the token with this jti; `until` is its exp (epoch seconds). Twice is as once."""
+
+    def is_revoked(self, jti: str) -> bool:
+        """Say whether the token with this jti was revoked."""
+
+    def purge(self, *, before: int) -> int:
+        """Forget revocations of tokens that expired before the given second; return how many."""
+
+
+class JwksSource(Protocol):
+    """Where a client's public keys come from when it registered a `jwks_uri`."""
+
+    def keys(self, jwks_uri: str, *, kid: str, now: int) -> JwkSet:
+        """Return the key set, fresh by the owner's Cache-Control.
+
+        When the fresh set lacks `kid`, one refetch is made unless the address is cooling down. Raises
+        JwksUnavailable, and nothing else, when no fresh set can be had.
+        """
+
+
+class Signer(Protocol):
+    """The server's own keys."""
+
+    def sign(self, claims: Mapping[str, Any], *, typ: str) -> str:
+        """Return a compact JWS with `alg`, `kid` and `typ` in its header."""
+
+    def verify(self, token: str, *, typ: str) -> Mapping[str, Any] | None:
+        """Return the claims if one of our published keys signed the token with this `typ`, else None.
+
+        Knows signatures only; time, issuer and audience are the caller's to check.
+        """
+
+    def public_jwks(self) -> Mapping[str, Any]:
+        """Return `{"keys": [...]}` with every published public key: kty, kid, use, alg."""
+
+
+class SecretHasher(Protocol):
+    """Hashes client secrets and checks them."""
+
+    def hash(self, secret: str) -> str:
+        """Return a salted hash of the secret, for storage."""
+
+    def verify(self, secret: str, secret_hash: str | None) -> bool:
+        """Say whether the secret fits the hash; None costs the same time and is False."""
+
+
+class AuditLog(Protocol):
+    """Where decisions are recorded for the operator. Never gets a secret, an assertion or a token."""
+
+    def record(self, event: str, **facts: object) -> None:
+        """Record one event with its facts; the adapter adds time and request id."""

@@ -1,0 +1,134 @@
+"""Register Clients and AccessPolicies: read, judge, store a version. What is not valid changes nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from authserver.errors import InvalidResource, Issue, NotFound
+from authserver.protocol import client as client_protocol
+from authserver.protocol import policy as policy_protocol
+from authserver.protocol.client import ClientRules
+from authserver.protocol.render import instant
+from authserver.services.ports import (
+    ACCESS_POLICY,
+    CLIENT,
+    UNLINKED,
+    AuditLog,
+    ResourceStore,
+    SecretHasher,
+    StoredResource,
+)
+from authserver.services.registry import policy_link
+
+ROOT = "root"
+_NOT_STORED = ("id", "resourceType", "meta", "secret")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What put() stores beside the body."""
+
+    links: tuple[str, ...] = ()
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The registry's use cases. `actor` is the id of the client that makes the change, for the record."""
+
+    store: ResourceStore
+    hasher: SecretHasher
+    audit_log: AuditLog
+    rules: ClientRules
+
+    def get(self, resource_type: str, resource_id: str) -> StoredResource:
+        """Return the current version; raises NotFound."""
+        stored = self.store.get(resource_type, resource_id)
+        if stored is None:
+            raise NotFound(detail=f"{resource_type}/{resource_id}")
+        return stored
+
+    def current(self, resource_type: str) -> Sequence[StoredResource]:
+        """Return every resource of the type, ordered by id."""
+        return self.store.current(resource_type)
+
+    def put(
+        self,
+        resource_type: str,
+        resource_id: str,
+        body: Mapping[str, Any],
+        *,
+        actor: str,
+        now: int,
+        if_match: int | None = None,
+    ) -> StoredResource:
+        """Store a new version of a valid resource and return it; `now` in microseconds.
+
+        Raises InvalidResource with every finding, or VersionConflict.
+        """
+        reading = self._client(resource_id, body) if resource_type == CLIENT else self._policy(resource_id, body)
+        stored = self.store.put(
+            resource_type,
+            resource_id,
+            {name: value for name, value in body.items() if name not in _NOT_STORED},
+            now=now,
+            if_match=if_match,
+            secret_hash=None if reading.secret is None else self.hasher.hash(reading.secret),
+            links=reading.links,
+        )
+        self._record("resource_put", stored, actor)
+        return stored
+
+    def delete(
+        self, resource_type: str, resource_id: str, *, actor: str, now: int, if_match: int | None = None
+    ) -> StoredResource | None:
+        """Delete and return the last version; None when there was none. Raises VersionConflict."""
+        stored = self.store.delete(resource_type, resource_id, now=now, if_match=if_match)
+        if stored is not None:
+            self._record("resource_deleted", stored, actor)
+        return stored
+
+    def _client(self, client_id: str, body: Mapping[str, Any]) -> _Reading:
+        client_protocol.from_resource(body, client_id=client_id, rules=self.rules)
+        return _Reading(secret=body.get("secret"))
+
+    def _policy(self, policy_id: str, body: Mapping[str, Any]) -> _Reading:
+        read = policy_protocol.from_resource(body, policy_id=policy_id)
+        registered = {client_id: self.store.get(CLIENT, client_id) for client_id in sorted(read.clients)}
+        unknown = [client_id for client_id, stored in registered.items() if stored is None]
+        if unknown:
+            names = ", ".join(unknown)
+            raise InvalidResource((Issue("AccessPolicy.link", f"no such Client: {names}", "not-found"),))
+        links = tuple(policy_link(s.id, s.generation) for s in registered.values() if s is not None)
+        return _Reading(links=links or (UNLINKED,))
+
+    def _record(self, event: str, stored: StoredResource, actor: str) -> None:
+        self.audit_log.record(
+            event, resource=f"{stored.resource_type}/{stored.id}", version_id=stored.version_id, actor=actor
+        )
+
+
+def representation(stored: StoredResource) -> dict[str, Any]:
+    """Return the resource as it is shown: its owner's members, our identity and meta, never a secret."""
+    return {
+        "resourceType": stored.resource_type,
+        "id": stored.id,
+        **stored.body,
+        "meta": {"versionId": str(stored.version_id), "lastUpdated": instant(stored.last_updated)},
+    }
+
+
+def ensure_root(registration: Registration, *, secret: str, now: int) -> None:
+    """Make sure that the client `root` proves itself by this secret, and that a policy allows it everything.
+
+    What is there stays as it is, but for the secret, which the operator's environment decides. `now` in microseconds.
+    """
+    store, hasher = registration.store, registration.hasher
+    root = store.get(CLIENT, ROOT)
+    if root is None or not hasher.verify(secret, root.secret_hash):
+        body = {"active": True, "name": "the operator", "grant_types": ["basic"]} if root is None else root.body
+        root = store.put(CLIENT, ROOT, body, now=now, secret_hash=hasher.hash(secret), links=())
+        registration.audit_log.record("root_secret_set", version_id=root.version_id)
+    if store.get(ACCESS_POLICY, ROOT) is None:
+        policy = {"engine": "allow", "link": [{"id": ROOT, "resourceType": CLIENT}]}
+        registration.put(ACCESS_POLICY, ROOT, policy, actor="first-start", now=now)

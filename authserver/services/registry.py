@@ -1,0 +1,66 @@
+"""The registered clients and policies as compiled values. A version never changes, so its compiled value is kept."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import Lock
+
+from authserver.errors import InvalidResource
+from authserver.protocol import client as client_protocol
+from authserver.protocol import policy as policy_protocol
+from authserver.protocol.client import Client, ClientRules
+from authserver.protocol.policy import AccessPolicy
+from authserver.services.ports import ACCESS_POLICY, CLIENT, UNLINKED, AuditLog, ResourceStore, StoredResource
+
+MAX_KEPT = 10_000
+
+
+class Registry:
+    """Compiles what the store holds. Every look-up asks the store for the current version first."""
+
+    def __init__(self, store: ResourceStore, *, rules: ClientRules, audit_log: AuditLog) -> None:
+        self._store, self._rules, self._audit_log = store, rules, audit_log
+        self._clients: OrderedDict[object, Client | None] = OrderedDict()
+        self._lock = Lock()
+
+    def client(self, client_id: str) -> Client | None:
+        """Return the registered client, active or not; None when there is none that this server can work with."""
+        stored = self._store.get(CLIENT, client_id)
+        if stored is None:
+            return None
+        version = (stored.id, stored.generation, stored.version_id, stored.secret_hash)
+        with self._lock:
+            if version in self._clients:
+                return self._clients[version]
+        compiled = self._compile(stored)
+        with self._lock:
+            self._clients[version] = compiled
+            if len(self._clients) > MAX_KEPT:
+                self._clients.popitem(last=False)
+        return compiled
+
+    def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
+        """Return the candidates for this client, ordered by id: the unlinked policies and those linked to it."""
+        links = (UNLINKED, policy_link(client.id, client.generation))
+        return [
+            policy_protocol.from_resource(stored.body, policy_id=stored.id)
+            for stored in self._store.linked(ACCESS_POLICY, links)
+        ]
+
+    def _compile(self, stored: StoredResource) -> Client | None:
+        try:
+            return client_protocol.from_resource(
+                stored.body,
+                client_id=stored.id,
+                rules=self._rules,
+                generation=stored.generation,
+                secret_hash=stored.secret_hash,
+            )
+        except InvalidResource as error:
+            # Registered under other settings (development mode, a longer lifetime): refused until it is corrected.
+            self._audit_log.record("client_unusable", client_id=stored.id, detail=error.detail)
+            return None
+
+
+def policy_link(client_id: str, generation: int) -> str:
+    """Return the key that a policy linked to this life of a client is filed under: a new life inherits none."""
+    return f"Client/{client_id}/{generation}"

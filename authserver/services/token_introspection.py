@@ -1,0 +1,75 @@
+"""Say what an access token is worth now: introspection (RFC 7662), the same answer for our own doors, revocation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from authserver.protocol import access_token, policy
+from authserver.protocol.client import Client
+from authserver.protocol.policy import PolicyRequest
+from authserver.services.ports import AuditLog, RevocationList, Signer
+from authserver.services.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveToken:
+    """A token that is good at this moment: its claims and the client that it was issued to."""
+
+    claims: Mapping[str, Any]
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIntrospection:
+    """Knows every token of this server without a row for any of them."""
+
+    registry: Registry
+    signer: Signer
+    revocations: RevocationList
+    audit_log: AuditLog
+    issuer: str
+
+    def active(self, token: str, *, now: int) -> ActiveToken | None:
+        """Return the token when it is ours, current, not revoked, and its client is registered and active."""
+        if len(token) > access_token.MAX_TOKEN_LENGTH:
+            return None
+        claims = self.signer.verify(token, typ=access_token.TYP)
+        if claims is None or not access_token.is_current(claims, issuer=self.issuer, now=now):
+            return None
+        client = self.registry.client(str(claims.get("client_id")))
+        if client is None or not client.active or not access_token.belongs_to(claims, client):
+            return None
+        if self.revocations.is_revoked(claims["jti"]):
+            return None
+        return ActiveToken(claims, client)
+
+    def introspect(self, token: str, *, request: PolicyRequest | None = None, now: int) -> dict[str, Any]:
+        """Return the introspection response; exactly `{"active": false}` for whatever is not active.
+
+        With a described `request`, an active token's answer also has `policy_decision`: `{"allowed": bool}` and,
+        when allowed, the id of the deciding `policy`.
+        """
+        active = self.active(token, now=now)
+        if active is None:
+            return dict(access_token.INACTIVE)
+        response = access_token.introspection_response(active.claims)
+        if request is not None:
+            response["policy_decision"] = self._decide(active.client, request)
+        return response
+
+    def revoke(self, token: str, *, owner: Client | None, now: int) -> None:
+        """Revoke the token at once (RFC 7009 section 2); a token that is not active is nothing to revoke.
+
+        `owner` limits this to the caller's own tokens; None is an operator.
+        """
+        active = self.active(token, now=now)
+        if active is None or (owner is not None and active.client.id != owner.id):
+            return
+        self.revocations.revoke(active.claims["jti"], until=active.claims["exp"])
+        self.audit_log.record("token_revoked", client_id=active.client.id, jti=active.claims["jti"])
+
+    def _decide(self, client: Client, request: PolicyRequest) -> dict[str, Any]:
+        decision = policy.decide(self.registry.policies_for(client), client, request)
+        if not decision.allowed:
+            return {"allowed": False}
+        return {"allowed": True, "policy": decision.policy}

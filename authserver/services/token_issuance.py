@@ -1,0 +1,94 @@
+"""Issue an access token: authenticate, decide, sign, record."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from authserver.errors import InvalidScope, InvalidTarget, UnauthorizedClient
+from authserver.protocol import access_token, scopes
+from authserver.protocol.client import Client
+from authserver.protocol.scopes import ScopeSet
+from authserver.protocol.token_request import CLIENT_CREDENTIALS, TokenRequest
+from authserver.services.client_authentication import ClientAuthentication
+from authserver.services.ports import AuditLog, Signer
+
+
+@dataclass(frozen=True, slots=True)
+class IssuanceRules:
+    """The operator's settings for tokens. `wildcard_types`: what `*` stands for, None keeps the wildcard."""
+
+    issuer: str
+    audience: str
+    wildcard_types: frozenset[str] | None
+    scope_required: bool = False
+
+
+def _random_part() -> str:
+    return secrets.token_urlsafe(16)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIssuance:
+    """The token endpoint's use case (RFC 6749 section 4.4 with SMART Backend Services)."""
+
+    authentication: ClientAuthentication
+    signer: Signer
+    audit_log: AuditLog
+    rules: IssuanceRules
+    new_id: Callable[[], str] = _random_part
+
+    def issue(self, request: TokenRequest, *, now: int) -> dict[str, Any]:
+        """Return the token response (row A15); raises OAuthError or Unavailable. `now` in epoch seconds."""
+        client = self.authentication.authenticate(request.client, now=now)
+        granted = self._grant(client, request)
+        claims = self._claims(client, granted, self._audience(client, request), now)
+        token = self.signer.sign(claims, typ=access_token.TYP)
+        self.audit_log.record("token_issued", client_id=client.id, scope=claims["scope"], jti=claims["jti"])
+        return {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": client.token_lifetime,
+            "scope": claims["scope"],
+            "need_patient_banner": True,
+        }
+
+    def _claims(self, client: Client, granted: ScopeSet, audience: tuple[str, ...], now: int) -> dict[str, Any]:
+        jti = access_token.new_jti(client, self.new_id())
+        return access_token.claims(
+            client, issuer=self.rules.issuer, audience=audience, scope=str(granted), jti=jti, now=now
+        )
+
+    def _grant(self, client: Client, request: TokenRequest) -> ScopeSet:
+        if CLIENT_CREDENTIALS not in client.grant_types:
+            raise UnauthorizedClient(detail=f"{client.id}: grant_types lacks {CLIENT_CREDENTIALS}")
+        requested = self._requested(client, request.scope)
+        granted = scopes.grant(requested, client.scope, wildcard_types=self.rules.wildcard_types)
+        if not granted:
+            raise InvalidScope(detail=f"{client.id}: nothing of the request is registered")
+        if client.strict_scope and self._everything(requested) != granted:
+            raise InvalidScope(
+                "The request goes beyond the registered scopes, and this client asked to be refused then.",
+                detail=f"{client.id}: scope_mode is strict",
+                reason="scope_narrowed",
+            )
+        return granted
+
+    def _requested(self, client: Client, scope: str | None) -> ScopeSet:
+        if scope is not None:
+            return scopes.parse_set(scope)
+        if self.rules.scope_required:
+            raise InvalidScope("The parameter scope is missing.", reason="scope_missing")
+        return client.scope
+
+    def _everything(self, requested: ScopeSet) -> ScopeSet:
+        return scopes.grant(requested, requested, wildcard_types=self.rules.wildcard_types)
+
+    def _audience(self, client: Client, request: TokenRequest) -> tuple[str, ...]:
+        """Return the registered audience, or the part of it that was asked for (RFC 8707 section 2)."""
+        registered = client.audience or (self.rules.audience,)
+        if not request.resources:
+            return registered
+        if not set(request.resources) <= set(registered):
+            raise InvalidTarget(detail=f"{client.id}: resource is not in its audience")
+        return tuple(target for target in registered if target in request.resources)
