@@ -1,0 +1,70 @@
+"""Who is calling: read the credentials of a request and let the authorization service prove them."""
+
+import binascii
+from base64 import b64decode
+from collections.abc import Mapping
+from urllib.parse import unquote_plus
+
+from flask import Request
+
+from authserver.errors import BadRequest, LoginRequired
+from authserver.protocol import token_request
+from authserver.services.authorization import Authorization, Caller
+
+
+def authorization_header(request: Request) -> tuple[str, str] | None:
+    """Return the scheme in lower case and the credentials; None without the header.
+
+    Raises BadRequest when it was sent more than once (threat F09): which one would count?
+    """
+    values = request.headers.getlist("Authorization")
+    if not values:
+        return None
+    if len(values) > 1 or "," in values[0]:
+        raise BadRequest("There must be one Authorization header.", reason="several_credentials")
+    scheme, _, credentials = values[0].partition(" ")
+    return scheme.lower(), credentials.strip()
+
+
+def caller_of(
+    request: Request, authorization: Authorization, *, now: int, form: Mapping[str, str] | None = None
+) -> Caller:
+    """Return the proven caller. Raises LoginRequired, BadRequest, or InvalidClient for an assertion in the form."""
+    if request.args.get("access_token") is not None:
+        raise BadRequest("An access token belongs in the Authorization header.", reason="token_in_query")
+    header = authorization_header(request)
+    if header is None:
+        if form and "client_assertion" in form:
+            return authorization.by_assertion(token_request.client_assertion(form), now=now)
+        raise LoginRequired(detail="no credentials")
+    if form and ("client_assertion" in form or "client_secret" in form):
+        raise BadRequest("There must be one kind of credentials.", reason="several_credentials")
+    scheme, credentials = header
+    if scheme == "bearer":
+        return authorization.by_token(credentials, now=now)
+    if scheme == "basic":
+        return _by_basic(authorization, credentials)
+    raise LoginRequired(detail=f"unknown scheme {scheme[:20]!r}")
+
+
+def _by_basic(authorization: Authorization, credentials: str) -> Caller:
+    client_id, secret = _basic_pair(credentials)
+    # RFC 6749 section 2.3.1: both parts are form-encoded first. curl and others send them as they are.
+    decoded = unquote_plus(client_id), unquote_plus(secret)
+    try:
+        return authorization.by_secret(*decoded)
+    except LoginRequired:
+        if decoded == (client_id, secret):
+            raise
+        return authorization.by_secret(client_id, secret)
+
+
+def _basic_pair(credentials: str) -> tuple[str, str]:
+    try:
+        text = b64decode(credentials, validate=True).decode("utf-8")
+    except (binascii.Error, ValueError) as error:
+        raise LoginRequired(detail="Basic credentials are not base64", reason="basic_malformed") from error
+    client_id, colon, secret = text.partition(":")
+    if not colon:
+        raise LoginRequired(detail="Basic credentials have no colon", reason="basic_malformed")
+    return client_id, secret
