@@ -60,9 +60,7 @@ def inline_keys(*pairs: KeyPair) -> dict[str, Any]:
 
 def make_client(client_id: str = CLIENT_ID, *, rules: ClientRules | None = None, **changes: Any) -> Client:
     """Return a compiled client, registered as client_resource(**changes)."""
-    return client_protocol.from_resource(
-        client_resource(**changes), client_id=client_id, rules=rules or ClientRules()
-    )
+    return client_protocol.from_resource(client_resource(**changes), client_id=client_id, rules=rules or ClientRules())
 
 
 def assertion_claims(now: int = NOW, client_id: str = CLIENT_ID, **changes: Any) -> dict[str, Any]:

@@ -1,0 +1,30 @@
+"""What tests of every layer share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from authserver import clock
+from authserver.app import Parts, create_app
+from tests.builders import ROOT_SECRET, make_parts, make_settings
+from tests.http import Server
+from tests.postgres import postgres
+
+__all__ = ["postgres"]
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    """The adapters of one server, in memory."""
+    return make_parts(tmp_path)
+
+
+@pytest.fixture
+def server(tmp_path: Path, parts: Parts) -> Iterator[Server]:
+    """An authorization server in memory with the client `root`, spoken to by HTTP requests."""
+    settings = make_settings(tmp_path)
+    server = Server(create_app(settings, parts=parts))
+    server.bootstrap(settings, parts, secret=ROOT_SECRET, now=clock.now_microseconds())
+    yield server
+    parts.stores.close()

@@ -1,0 +1,73 @@
+"""Speak to an application as its callers do: requests in, status, headers and body out."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from authserver import clock
+from authserver.app import Parts, build_services
+from authserver.services.registration import ensure_root
+from authserver.settings import Settings
+from tests.builders import CLIENT_ID, ROOT_SECRET, client_resource, make_assertion, token_form
+from tests.keys import KeyPair
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def basic(client_id: str = "root", secret: str = ROOT_SECRET) -> dict[str, str]:
+    """Return the header of HTTP Basic."""
+    return {"Authorization": "Basic " + b64encode(f"{client_id}:{secret}".encode()).decode()}
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Return the header of a bearer token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+@dataclass
+class Server:
+    """An application with the steps of the walk-through as methods."""
+
+    app: Flask
+
+    def bootstrap(self, settings: Settings, parts: Parts, *, secret: str, now: int) -> None:
+        """Register `root`."""
+        ensure_root(build_services(settings, parts).registration, secret=secret, now=now)
+
+    def request(self, method: str, path: str, **options: Any) -> TestResponse:
+        """Send one request."""
+        return self.app.test_client().open(path, method=method, **options)
+
+    def put_client(self, client_id: str = CLIENT_ID, **changes: Any) -> TestResponse:
+        """Register the documented client with changes, as root."""
+        return self.request("PUT", f"/Client/{client_id}", json=client_resource(**changes), headers=basic())
+
+    def put_policy(self, policy_id: str = CLIENT_ID, client_id: str = CLIENT_ID) -> TestResponse:
+        """Register the documented policy, as root."""
+        policy = {"engine": "allow", "link": [{"id": client_id, "resourceType": "Client"}]}
+        return self.request("PUT", f"/AccessPolicy/{policy_id}", json=policy, headers=basic())
+
+    def post_form(self, path: str, form: Any, **options: Any) -> TestResponse:
+        """Post a form."""
+        return self.request("POST", path, data=form, **options)
+
+    def ask_token(
+        self, pair: KeyPair | None = None, *, client_id: str = CLIENT_ID, claims: Any = None, **form: str | None
+    ) -> TestResponse:
+        """Post a token request with a new assertion, valid at this moment but for `claims`."""
+        now = clock.now()
+        assertion = make_assertion(pair, now=now, client_id=client_id, **(claims or {}))
+        return self.post_form("/auth/token", token_form(assertion, **form))
+
+    def token(self, **form: str | None) -> str:
+        """Return an access token of the registered client."""
+        response = self.ask_token(**form)
+        assert response.status_code == 200, response.text
+        return str(response.json["access_token"])
+
+    def introspect(self, token: str, *, headers: dict[str, str] | None = None, **form: str) -> TestResponse:
+        """Introspect a token, by default as root."""
+        return self.post_form("/auth/introspect", {"token": token, **form}, headers=headers or basic())

@@ -1,0 +1,260 @@
+"""Introspection and revocation over HTTP: who may ask, and what each token is worth."""
+
+import json
+
+import pytest
+from freezegun import freeze_time
+
+from authserver import clock
+from tests.builders import CLIENT_ID, make_assertion
+from tests.http import Server, basic, bearer
+from tests.keys import key, new_key
+
+INACTIVE = b'{"active":false}'
+
+
+@pytest.fixture(autouse=True)
+def registered(server: Server) -> None:
+    """Every test starts with the documented client and no policy of its own."""
+    server.put_client()
+
+
+def test_an_active_token_is_described(server: Server) -> None:
+    """X3, N2: the members and their values."""
+    token = server.token(scope="system/Patient.read")
+
+    body = server.introspect(token).json
+
+    expires, issued, jti = body.pop("exp"), body.pop("iat"), body.pop("jti")
+    assert (expires - issued, jti[:2]) == (300, "1.")
+    assert body == {
+        "active": True,
+        "scope": "system/Patient.read",
+        "client_id": CLIENT_ID,
+        "sub": CLIENT_ID,
+        "iss": "https://auth.example",
+        "aud": "https://auth.example/fhir",
+        "token_type": "Bearer",
+    }
+
+
+def test_the_tenant_is_told(server: Server) -> None:
+    """X3: a client of a tenant has tokens of that tenant."""
+    server.put_client(tenant="north")
+
+    assert server.introspect(server.token()).json["tenant"] == "north"
+
+
+@pytest.mark.parametrize("token", ["x", "a.b.c", "é", "x" * 20_000])
+def test_what_is_no_token_is_inactive(server: Server, token: str) -> None:
+    """F03: 200 and the same bytes."""
+    response = server.introspect(token)
+
+    assert (response.status_code, response.data) == (200, INACTIVE)
+
+
+def test_an_assertion_is_no_access_token(server: Server) -> None:
+    """A22."""
+    assert server.introspect(make_assertion(now=clock.now())).data == INACTIVE
+
+
+def test_a_token_signed_by_somebody_else_is_inactive(server: Server) -> None:
+    """F05: our issuer and our kid, not our key."""
+    claims = server.introspect(server.token()).json
+    forged = new_key("ES256", kid=server.request("GET", "/.well-known/jwks.json").json["keys"][0]["kid"])
+
+    response = server.introspect(forged.sign(claims, header={"typ": "at+jwt"}))
+
+    assert response.data == INACTIVE
+
+
+def test_an_expired_token_is_inactive(server: Server) -> None:
+    """A21: at exp, not a second later."""
+    with freeze_time("2027-01-15T08:00:00Z") as frozen:
+        token = server.token()
+        frozen.tick(299)
+        before = server.introspect(token).json["active"]
+        frozen.tick(1)
+
+        response = server.introspect(token)
+
+    assert (before, response.data) == (True, INACTIVE)
+
+
+@pytest.mark.parametrize("change", ["disabled", "deleted", "registered anew"])
+def test_a_token_dies_with_its_registration(server: Server, change: str) -> None:
+    """X50, E10: at the next introspection."""
+    token = server.token()
+    before = server.introspect(token).json["active"]
+    if change == "disabled":
+        server.put_client(active=False)
+    else:
+        server.request("DELETE", f"/Client/{CLIENT_ID}", headers=basic())
+    if change == "registered anew":
+        server.put_client()
+
+    response = server.introspect(token)
+
+    assert (before, response.data) == (True, INACTIVE)
+
+
+def test_enabled_again_the_token_lives(server: Server) -> None:
+    """The positive control: a disabled client's token is inactive because the client is."""
+    token = server.token()
+    server.put_client(active=False)
+    server.put_client(active=True)
+
+    assert server.introspect(token).json["active"] is True
+
+
+def test_the_decision_of_the_policies_comes_with_the_described_request(server: Server) -> None:
+    """A7, A8: the deciding policy's id; deleting the policy changes the very next answer."""
+    token = server.token()
+    described = {"method": "GET", "path": "/fhir/Observation", "parameters": [["code", "4548-4"]]}
+
+    def decision() -> object:
+        return server.introspect(token, request=json.dumps(described)).json["policy_decision"]
+
+    none = decision()
+    server.put_policy("the-policy")
+    allowed = decision()
+    server.request("DELETE", "/AccessPolicy/the-policy", headers=basic())
+
+    assert (none, allowed, decision()) == (
+        {"allowed": False},
+        {"allowed": True, "policy": "the-policy"},
+        {"allowed": False},
+    )
+
+
+def test_a_policy_of_a_former_registration_decides_nothing(server: Server) -> None:
+    """G10: linked to a client that was deleted and registered anew."""
+    server.put_policy()
+    server.request("DELETE", f"/Client/{CLIENT_ID}", headers=basic())
+    server.put_client()
+
+    answer = server.introspect(server.token(), request='{"method": "GET", "path": "/fhir/Patient"}')
+
+    assert answer.json["policy_decision"] == {"allowed": False}
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"method": "GET"}',
+        '{"method": 1, "path": "/"}',
+        '{"method": "GET", "path": "/", "path": "/x"}',
+    ],
+)
+def test_a_description_that_cannot_be_read_is_refused(server: Server, described: str) -> None:
+    """A policy must never judge half a request."""
+    response = server.introspect(server.token(), request=described)
+
+    assert (response.status_code, response.json["error"]) == (400, "invalid_request")
+
+
+def test_a_missing_token_is_refused(server: Server) -> None:
+    """RFC 7662 section 2.1: token is required."""
+    response = server.post_form("/auth/introspect", {}, headers=basic())
+
+    assert (response.status_code, response.json["error"]) == (400, "invalid_request")
+
+
+def test_introspection_needs_a_caller(server: Server) -> None:
+    """F01: 401 without a word about the token."""
+    response = server.post_form("/auth/introspect", {"token": server.token()})
+
+    assert response.status_code == 401
+    assert response.json == {"error": "invalid_client", "error_description": "Authentication is required."}
+
+
+def test_a_caller_without_a_policy_is_forbidden(server: Server) -> None:
+    """F02: an authenticated caller whom no policy allows."""
+    server.put_client("asker", secret="a secret of the asker", grant_types=["basic"], scope=["__introspect"])
+    token = server.token()
+
+    forbidden = server.introspect(token, headers=basic("asker", "a secret of the asker"))
+    server.put_policy("asker", "asker")
+    allowed = server.introspect(token, headers=basic("asker", "a secret of the asker"))
+
+    assert (forbidden.status_code, forbidden.json["error"]) == (403, "access_denied")
+    assert allowed.json["active"] is True
+
+
+def test_a_caller_by_basic_stays_within_its_registered_scopes(server: Server) -> None:
+    """Least privilege: a resource server's client that names other scopes may not introspect."""
+    server.put_client("asker", secret="a secret of the asker", grant_types=["basic"], scope=["system/Client.r"])
+    server.put_policy("asker", "asker")
+
+    assert server.introspect("x", headers=basic("asker", "a secret of the asker")).status_code == 401
+
+
+def test_a_bearer_with_the_scope_may_introspect(server: Server) -> None:
+    """N5: a suitably scoped token; one without the scope is a 401 (RFC 7662 section 2.3)."""
+    server.put_client(scope=["__introspect", "system/*.read"])
+    server.put_policy()
+    suited, plain = server.token(scope="__introspect"), server.token(scope="system/Patient.read")
+
+    allowed = server.introspect(plain, headers=bearer(suited))
+    refused = server.introspect(plain, headers=bearer(plain))
+
+    assert (allowed.json["active"], refused.status_code) == (True, 401)
+
+
+def test_a_client_may_introspect_by_assertion(server: Server) -> None:
+    """private_key_jwt at the introspection endpoint, within the registered scopes."""
+    server.put_client(scope=["__introspect", "system/*.read"])
+    server.put_policy()
+    form = {
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": make_assertion(key(), now=clock.now()),
+    }
+
+    response = server.post_form("/auth/introspect", {"token": server.token(), **form})
+    replayed = server.post_form("/auth/introspect", {"token": "x", **form})
+
+    assert response.json["active"] is True
+    assert (replayed.status_code, replayed.json["error"]) == (400, "invalid_client")
+
+
+def test_a_revoked_token_is_inactive_at_once(server: Server) -> None:
+    """X4: revoked by its own client with the token itself as credential; no row but the jti's."""
+    token = server.token()
+
+    response = server.post_form("/auth/revoke", {"token": token}, headers=bearer(token))
+
+    assert (response.status_code, response.data) == (200, b"{}")
+    assert server.introspect(token).data == INACTIVE
+
+
+def test_an_operator_revokes_any_token(server: Server) -> None:
+    """Root is bound by no scope."""
+    token = server.token()
+
+    assert server.post_form("/auth/revoke", {"token": token}, headers=basic()).status_code == 200
+    assert server.introspect(token).data == INACTIVE
+
+
+def test_a_client_cannot_revoke_anothers_token(server: Server) -> None:
+    """RFC 7009 section 2.1: answered like an unknown token, and nothing happens."""
+    server.put_client("other", scope=["system/*.read"])
+    server.put_policy("other", "other")
+    token, own = server.token(), server.ask_token(client_id="other").json["access_token"]
+
+    response = server.post_form("/auth/revoke", {"token": token}, headers=bearer(own))
+
+    assert (response.status_code, response.data) == (200, b"{}")
+    assert server.introspect(token).json["active"] is True
+
+
+def test_an_unknown_token_is_revoked_without_complaint(server: Server) -> None:
+    """RFC 7009 section 2.2."""
+    assert server.post_form("/auth/revoke", {"token": "x"}, headers=basic()).status_code == 200
+
+
+def test_revocation_needs_a_caller(server: Server) -> None:
+    """RFC 7009 section 2.1."""
+    assert server.post_form("/auth/revoke", {"token": "x"}).status_code == 401
