@@ -22,13 +22,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+BASIC_CHALLENGE = 'Basic realm="authserver", charset="UTF-8"'
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One finding about a resource: where (`expression`, a FHIRPath), what (`diagnostics`), which kind (`code`).
-
-    `code` is from the FHIR value set issue-type, `severity` from issue-severity.
-    """
+    """One finding: where (`expression`, a FHIRPath), what (`diagnostics`), which kind (`code`, FHIR's issue-type)."""
 
     expression: str
     diagnostics: str
@@ -37,13 +36,15 @@ class Issue:
 
 
 class AuthServerError(Exception):
-    """The root. `headers` are what the answer must carry beside the body."""
+    """The root. `headers` are what the answer must carry beside the body; `retry_after` is in seconds."""
 
     status: ClassVar[int] = 500
     oauth_code: ClassVar[str] = "server_error"
     issue_code: ClassVar[str] = "exception"
     default_public: ClassVar[str] = "The server could not answer."
     default_reason: ClassVar[str] = "unexpected"
+    challenge: ClassVar[str | None] = None
+    retry_after: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -56,7 +57,8 @@ class AuthServerError(Exception):
         self.public = public or self.default_public
         self.detail = detail
         self.reason = reason or self.default_reason
-        self.headers = dict(headers or {})
+        fixed = {"WWW-Authenticate": self.challenge, "Retry-After": self.retry_after}
+        self.headers = {n: str(v) for n, v in {**fixed, **(headers or {})}.items() if v is not None}
         super().__init__(f"{self.reason}: {detail}" if detail else self.public)
 
     def issues(self) -> tuple[Issue, ...]:
@@ -101,14 +103,7 @@ class InvalidClientCredentials(InvalidClient):
     """As InvalidClient, where the caller used the Authorization header (RFC 6749 section 5.2: 401)."""
 
     status = 401
-
-    def __init__(self, public: str | None = None, *, detail: str = "", reason: str | None = None) -> None:
-        super().__init__(
-            public,
-            detail=detail,
-            reason=reason,
-            headers={"WWW-Authenticate": 'Basic realm="authserver", charset="UTF-8"'},
-        )
+    challenge = BASIC_CHALLENGE
 
 
 class UnauthorizedClient(OAuthError):
@@ -194,14 +189,7 @@ class LoginRequired(ResourceError):
 
     status, oauth_code, issue_code, default_reason = 401, "invalid_client", "login", "login_required"
     default_public = "Authentication is required."
-
-    def __init__(self, public: str | None = None, *, detail: str = "", reason: str | None = None) -> None:
-        super().__init__(
-            public,
-            detail=detail,
-            reason=reason,
-            headers={"WWW-Authenticate": 'Basic realm="authserver", charset="UTF-8", Bearer realm="authserver"'},
-        )
+    challenge = f'{BASIC_CHALLENGE}, Bearer realm="authserver"'
 
 
 class TokenRequired(ResourceError):
@@ -209,9 +197,7 @@ class TokenRequired(ResourceError):
 
     status, oauth_code, issue_code, default_reason = 401, "invalid_token", "login", "token_required"
     default_public = "An access token is required."
-
-    def __init__(self, public: str | None = None, *, detail: str = "") -> None:
-        super().__init__(public, detail=detail, headers={"WWW-Authenticate": 'Bearer realm="fhir"'})
+    challenge = 'Bearer realm="fhir"'
 
 
 class InvalidToken(ResourceError):
@@ -219,14 +205,7 @@ class InvalidToken(ResourceError):
 
     status, oauth_code, issue_code, default_reason = 401, "invalid_token", "login", "token_not_active"
     default_public = "The access token is not active."
-
-    def __init__(self, public: str | None = None, *, detail: str = "", reason: str | None = None) -> None:
-        super().__init__(
-            public,
-            detail=detail,
-            reason=reason,
-            headers={"WWW-Authenticate": 'Bearer realm="fhir", error="invalid_token"'},
-        )
+    challenge = 'Bearer realm="fhir", error="invalid_token"'
 
 
 class Forbidden(ResourceError):
@@ -242,7 +221,7 @@ class InsufficientScope(Forbidden):
     `scope` names what would, for example `system/Observation.s`.
     """
 
-    default_reason, oauth_code = "insufficient_scope", "insufficient_scope"
+    default_reason = oauth_code = "insufficient_scope"
 
     def __init__(self, scope: str, *, detail: str = "") -> None:
         super().__init__(
@@ -298,9 +277,7 @@ class Unavailable(AuthServerError):
         "unavailable",
     )
     default_public = "The server cannot answer now; try again with a new assertion."
-
-    def __init__(self, public: str | None = None, *, detail: str = "", reason: str | None = None) -> None:
-        super().__init__(public, detail=detail, reason=reason, headers={"Retry-After": "1"})
+    retry_after = 1
 
 
 class JwksUnavailable(Unavailable):

@@ -1,0 +1,139 @@
+"""Who may import whom (docs/architecture.md, section 2), and the measures of section 7."""
+
+import ast
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "authserver"
+EFFECTS = {"os", "time", "random", "secrets", "socket", "subprocess", "urllib", "threading", "sqlite3"}
+STDLIB = (sys.stdlib_module_names - EFFECTS) | {"urllib.parse"}
+SHARED = {"authserver.errors", "authserver.clock"}
+MAY = {
+    "protocol": {"authserver.errors", "jwt", "cryptography", "pydantic"},
+    "services": {*SHARED, "authserver.protocol", "secrets", "threading.Lock"},
+    "adapters": {*SHARED, *EFFECTS, "authserver.protocol", "authserver.services.ports"}
+    | {"alembic", "argon2", "cryptography", "orjson", "psycopg", "requests", "sqlalchemy", "structlog", "urllib3"},
+    "web": {*SHARED, "authserver.protocol", "authserver.services", "flask", "secrets", "structlog", "werkzeug"},
+    "fhir": {*SHARED, "authserver.protocol.scopes", "authserver.protocol.render", "secrets", "threading", "time"}
+    | {
+        "authlib",
+        "flask",
+        "orjson",
+        "pydantic",
+        "pydantic_settings",
+        "requests",
+        "sqlalchemy",
+        "structlog",
+        "werkzeug",
+    },
+}
+PURE = ("protocol", "fhir/access.py", "fhir/search/ast.py", "fhir/search/parser.py")
+MODULE_LINES, FUNCTION_LINES = 300, 40
+
+
+def imports(path: pathlib.Path) -> Iterator[str]:
+    """Yield every imported name, spelled whole."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def strangers(paths: Iterator[pathlib.Path], granted: set[str]) -> set[str]:
+    """Return the imports that are not granted."""
+    return {
+        f"{path.relative_to(PACKAGE)}: {name}"
+        for path in paths
+        for name in imports(path)
+        if not any(name == root or name.startswith(f"{root}.") for root in granted)
+    }
+
+
+@pytest.mark.parametrize("layer", MAY)
+def test_a_layer_imports_only_what_it_may(layer: str) -> None:
+    """The table of section 2."""
+    found = strangers((PACKAGE / layer).rglob("*.py"), MAY[layer] | STDLIB | {f"authserver.{layer}"})
+
+    assert found == set()
+
+
+def test_the_composition_root_does_not_know_the_fhir_layer() -> None:
+    """app.py may import everything but fhir and the command line."""
+    found = {name for name in imports(PACKAGE / "app.py") if name.startswith(("authserver.fhir", "authserver.cli"))}
+
+    assert found == set()
+
+
+def test_an_adapter_knows_no_other_adapter() -> None:
+    """Each adapter is one port and one library; packages and helper modules of one adapter may know each other."""
+    families = {"key_files": {"key_files"}, "jwks_cache": {"jwks_cache"}, "memory": {"memory"}, "sql": {"sql"}}
+    found = {
+        f"{name}: {imported}"
+        for name, own in families.items()
+        for path in [*(PACKAGE / "adapters").glob(f"{name}.py"), *(PACKAGE / "adapters" / name).rglob("*.py")]
+        for imported in imports(path)
+        if imported.startswith("authserver.adapters.") and imported.split(".")[2] not in own
+    }
+
+    assert found == set()
+
+
+@pytest.mark.parametrize("place", PURE)
+def test_pure_rules_have_no_effects(place: str) -> None:
+    """Values in, values out: no clock, no randomness, no files, no network, no framework."""
+    root = PACKAGE / place
+    paths = [root] if root.suffix else sorted(root.rglob("*.py"))
+    impure = EFFECTS | {"flask", "sqlalchemy", "requests", "authserver.clock", "authserver.settings"}
+
+    found = {
+        f"{path.name}: {name}"
+        for path in paths
+        for name in imports(path)
+        if any(name == root or name.startswith(f"{root}.") for root in impure - {"urllib"})
+    }
+
+    assert found == set()
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    """One reader of os.environ; the command line writes it for its worker processes."""
+    readers = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if path.parts[len(PACKAGE.parts)] != "cli"
+        and ("os.environ" in path.read_text() or "getenv" in path.read_text())
+    }
+
+    assert readers == {"settings.py"}
+
+
+def test_only_the_clock_reads_the_time() -> None:
+    """now() has one caller of time.time."""
+    readers = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if any(call in path.read_text() for call in ("time.time(", "time.time_ns(", "datetime.now(", "utcnow("))
+    }
+
+    assert readers == {"clock.py"}
+
+
+def test_modules_and_functions_keep_their_measure() -> None:
+    """Section 7: 300 lines a module, 40 a function."""
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        if text.count("\n") > MODULE_LINES:
+            found.append(f"{path.relative_to(PACKAGE)}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno and "migrations" not in path.parts:
+                length = node.end_lineno - node.lineno + 1
+                if length > FUNCTION_LINES:
+                    found.append(f"{path.relative_to(PACKAGE)}:{node.name}: {length} lines")
+
+    assert found == []
