@@ -11,6 +11,9 @@ from authserver.protocol.client import Client
 
 TYP = "at+jwt"
 MAX_TOKEN_LENGTH = 16_384
+MAX_SCOPE_LENGTH = 11_000
+"""Characters of scope in one token, so that the whole of it in base64 stays under MAX_TOKEN_LENGTH."""
+
 _INTROSPECTED = ("scope", "client_id", "sub", "iss", "aud", "exp", "iat", "jti", "tenant")
 
 

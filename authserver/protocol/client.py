@@ -4,6 +4,7 @@ Shape as the documented Client resource; what this server does not do is refused
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -232,7 +233,13 @@ class _Checks:
             return None
         for refused in read.refused:
             self._found(f"{path}[{refused.index}]", refused.message)
-        for key in read.keys:
-            if key.kid is None:
-                self._found(path, "every key must have a kid")
+        self._kids(path, read)
         return read
+
+    def _kids(self, path: str, read: JwkSet) -> None:
+        named = Counter((key.kid, key.kty) for key in read.keys)
+        if any(kid is None for kid, _ in named):
+            self._found(path, "every key must have a kid")
+        # SMART: an assertion whose kid names more than one key fails, so such keys could never be used.
+        if any(times > 1 for (kid, _), times in named.items() if kid is not None):
+            self._found(path, "two keys of one kty must not have the same kid")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from authserver.errors import InvalidClient, InvalidJws
 from authserver.protocol import jose, strict_json
-from authserver.protocol.key_policy import MAX_RSA_BITS, KeyRules, rsa_weakness
+from authserver.protocol.key_policy import MAX_RSA_BITS, KeyRules, has_small_order, rsa_weakness
 
 MAX_KEYS = 32
 MAX_KID_LENGTH = 256
@@ -232,6 +232,8 @@ def _okp_key(jwk: Mapping[str, Any], _rules: KeyRules) -> tuple[jose.AnyPublicKe
     if jwk.get("crv") != "Ed25519":
         raise UnusableKey("key_curve", "crv of an OKP key must be Ed25519")
     octets = _octets(jwk, "x", max_bytes=32)
+    if has_small_order(octets):
+        raise UnusableKey("okp_small_order", "x of Ed25519 is a point of small order")
     try:
         return ed25519.Ed25519PublicKey.from_public_bytes(octets), "Ed25519"
     except ValueError as error:

@@ -4,7 +4,7 @@ SMART forbids to cache a key set for longer than the owner's Cache-Control says,
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -67,6 +67,26 @@ def fresh_for(
     return max(0, min(lifetime - spent, cap))
 
 
+def renewed(kept: FetchedJwks, answer: FetchedJwks) -> FetchedJwks:
+    """Return the kept answer with the headers that a 304 brought (RFC 9111 section 4.3.4)."""
+    return replace(
+        kept,
+        cache_control=kept.cache_control if answer.cache_control is None else answer.cache_control,
+        expires=kept.expires if answer.expires is None else answer.expires,
+        age=answer.age,
+        date=answer.date,
+        etag=answer.etag or kept.etag,
+        last_modified=answer.last_modified or kept.last_modified,
+    )
+
+
+def to_keep(answer: FetchedJwks) -> FetchedJwks:
+    """Return the answer without its document, and with nothing else either when it may not be kept."""
+    if may_be_kept(answer.cache_control):
+        return replace(answer, status=200, body=b"")
+    return FetchedJwks(status=200)
+
+
 def may_be_kept(cache_control: str | None) -> bool:
     """Say whether the answer may be kept to ask again conditionally (RFC 9111 section 5.2.2.5, no-store)."""
     directives = _directives(cache_control)
@@ -92,7 +112,7 @@ def _seconds(text: str, *, unreadable: int = 0) -> int:
     if _SECONDS.fullmatch(text.strip()) is None:
         return unreadable
     digits = text.strip().lstrip("0")
-    return _ENOUGH if len(digits) > 9 else int(digits or "0")
+    return _ENOUGH if len(digits) > 10 else min(int(digits or "0"), _ENOUGH)
 
 
 def _until(expires: str, date: str | None, now: int) -> int:

@@ -1,7 +1,8 @@
 """Which public keys are good enough to prove a client. Knows numbers and curves; knows no JWK, no network.
 
 The checks follow what public certificate authorities do before they certify a key: size, exponent, small
-factors, the ROCA fingerprint (CVE-2017-15361) and close primes. About 0.3 ms a key, so results are kept.
+factors, the ROCA fingerprint (CVE-2017-15361), close primes, and for Ed25519 points of small order. About 0.3 ms a
+key, so results are kept.
 """
 
 import math
@@ -12,6 +13,9 @@ MIN_RSA_BITS, MAX_RSA_BITS = 2048, 4096
 USUAL_EXPONENT = 65_537
 _FERMAT_ROUNDS = 110
 _SMALL_PRIME_LIMIT = 1_000
+_ED25519_PRIME = 2**255 - 19
+_ORDER_8_Y = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
+_SMALL_ORDER_Y = frozenset({0, 1, _ED25519_PRIME - 1, _ORDER_8_Y, _ED25519_PRIME - _ORDER_8_Y})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,15 @@ def rsa_weakness(n: int, e: int, rules: KeyRules) -> str | None:
     if _has_close_primes(n):
         return "rsa_close_primes"
     return None
+
+
+def has_small_order(octets: bytes) -> bool:
+    """Say whether an Ed25519 public key is one of the points of order 1, 2, 4 or 8, in any encoding.
+
+    Under such a key one signature verifies many messages, and nobody has to know a private key (RFC 8032 section 5.1).
+    """
+    y = int.from_bytes(octets, "little") & (2**255 - 1)
+    return y % _ED25519_PRIME in _SMALL_ORDER_Y
 
 
 def _exponent_is_good(e: int, rules: KeyRules) -> bool:

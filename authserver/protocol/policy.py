@@ -14,6 +14,7 @@ KNOWN_ENGINES = frozenset(
     {"allow", "matcho", "json-schema", "complex", "sql", "clj", "matcho-rpc", "allow-rpc", "signed-rpc"}
     | {"smart-on-fhir"}
 )
+_CONDITIONS = ("and", "clj", "matcho", "or", "roleName", "rpc", "schema", "sql", "type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def from_resource(body: Mapping[str, Any], *, policy_id: str) -> AccessPolicy:
         read = _Registration.model_validate(body)
     except ValidationError as error:
         raise InvalidResource(shape_issues("AccessPolicy", error)) from error
-    issues = list(_engine_issues(read.engine))
+    issues = [*_engine_issues(read.engine), *_condition_issues(body)]
     if read.id not in (None, "", policy_id):
         issues.append(Issue("AccessPolicy.id", "the id in the body is not the id in the path", "value"))
     clients = set()
@@ -109,6 +110,14 @@ def _engine_issues(engine: str) -> Iterable[Issue]:
         return
     known = "is not supported by this server" if engine in KNOWN_ENGINES else "is unknown"
     yield Issue("AccessPolicy.engine", f"this engine {known}; supported: {ALLOW}", "not-supported")
+
+
+def _condition_issues(body: Mapping[str, Any]) -> Iterable[Issue]:
+    """Find members that limit a policy elsewhere: kept without effect, they would make it wider than it reads."""
+    for name in _CONDITIONS:
+        if name in body:
+            diagnostics = f"the engine {ALLOW} knows no such condition, so the policy would be wider than it says"
+            yield Issue(f"AccessPolicy.{name}", diagnostics, "not-supported")
 
 
 def _client_of(link: _Link) -> str | None:

@@ -5,8 +5,9 @@ Source: SMART App Launch 2.2, "Scopes and Launch Context"; RFC 6749 section 3.3 
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote_to_bytes
 
 from authserver.errors import InvalidScope
@@ -20,14 +21,20 @@ INTROSPECT = "__introspect"
 
 GRANTABLE_NAMES = frozenset({INTROSPECT})
 MAX_SCOPE_LENGTH = 8_192
+MAX_FILTERED_SCOPES = 32
+"""Scopes with parameters that one request may name: each may stand for every type, and all are compared."""
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _RESOURCE_SCOPE = re.compile(
     r"(?P<context>system|patient|user)/(?P<type>\*|[A-Z][A-Za-z]{1,63})\."
     r"(?:(?P<v1>read|write|\*)|(?P<v2>c?r?u?d?s?)(?P<query>\?.+)?)"
 )
-_PARAMETER_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9-]{0,63}")
-_NAMED_SCOPE = re.compile(r"(?!(?:system|patient|user)/[A-Z*])[A-Za-z0-9_:/.\-]+")
+_PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+# The search parameters of every resource. No other name with an underscore is a filter: `_include` or `_sort` would
+# change the answer, not narrow it.
+_COMMON_PARAMETERS = frozenset({"_id", "_lastUpdated", "_profile", "_security", "_source", "_tag"})
+# What looks like a resource scope in the wrong case is a mistake to report, not a name that quietly grants nothing.
+_NAMED_SCOPE = re.compile(r"(?!(?i:system|patient|user)/(?:[A-Z*]|.*\.))[A-Za-z0-9_:/.\-]+")
 _VALUE_SAFE = "!$'()*,-./:;@_~|"
 
 
@@ -83,7 +90,7 @@ def parse(text: str) -> Scope:
         context=match["context"],
         resource_type=match["type"],
         interactions=V1_LETTERS[match["v1"]] if match["v1"] else match["v2"],
-        parameters=_parameters(match["query"] or ""),
+        parameters=_parameters(match["query"] or "", resource_type=match["type"]),
         v1=match["v1"],
     )
 
@@ -92,11 +99,15 @@ def parse_set(text: str) -> ScopeSet:
     """Parse a scope string (RFC 6749 section 3.3: tokens separated by one space).
 
     Well-formed scopes that this server never grants (`openid`, `launch`) are kept as names: they narrow to nothing.
-    Raises InvalidScope when any part is malformed.
+    Raises InvalidScope when any part is malformed, or when there is too much of it (`scope_too_long`).
     """
     if len(text) > MAX_SCOPE_LENGTH:
-        raise InvalidScope(detail=f"{len(text)} characters of scope", reason="scope_malformed")
-    return collect(text.split(" "))
+        raise InvalidScope(detail=f"{len(text)} characters of scope", reason="scope_too_long")
+    read = collect(text.split(" "))
+    filtered = sum(1 for scope in read.resources if scope.parameters)
+    if filtered > MAX_FILTERED_SCOPES:
+        raise InvalidScope(detail=f"{filtered} scopes with parameters", reason="scope_too_long")
+    return read
 
 
 def collect(tokens: Iterable[str]) -> ScopeSet:
@@ -129,14 +140,24 @@ def grant(requested: ScopeSet, registered: ScopeSet, *, wildcard_types: frozense
     `wildcard_types` are the types that `*` stands for; None keeps the wildcard as it is.
     The answer is never outside either side.
     """
-    ours = list(_expand(registered.resources, wildcard_types))
+    ours = _by_type(_expand(registered.resources, wildcard_types))
     met = (
         both
         for asked in _expand(requested.resources, wildcard_types)
-        for held in ours
+        for held in _of_type(ours, asked.resource_type)
         if (both := intersection(asked, held)) is not None
     )
     return ScopeSet(shortest(met), requested.names & registered.names & GRANTABLE_NAMES)
+
+
+def within(requested: ScopeSet, granted: ScopeSet, *, wildcard_types: frozenset[str] | None) -> bool:
+    """Say whether `granted` permits all that was requested, each interaction for itself; see grant()."""
+    ours = _by_type(granted.resources)
+    return requested.names <= granted.names and all(
+        any(covers(held, replace(asked, interactions=letter)) for held in _of_type(ours, asked.resource_type))
+        for asked in _expand(requested.resources, wildcard_types)
+        for letter in asked.interactions
+    )
 
 
 def intersection(asked: Scope, held: Scope) -> Scope | None:
@@ -162,8 +183,8 @@ def shortest(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
         known = by_meaning.get(scope.meaning)
         # `.read` and `.rs` asked together mean one thing; one fixed choice keeps order irrelevant.
         by_meaning[scope.meaning] = scope if known is None or scope.v1 is None else known
-    distinct = list(by_meaning.values())
-    kept = [s for s in distinct if not any(other is not s and covers(other, s) for other in distinct)]
+    rivals = _by_type(by_meaning.values())
+    kept = (s for s in by_meaning.values() if not any(r is not s and covers(r, s) for r in _wider(rivals, s)))
     return tuple(sorted(kept, key=str))
 
 
@@ -207,8 +228,27 @@ def _common_type(one: str, other: str) -> str | None:
     return None
 
 
-def _expand(scopes: Iterable[Scope], wildcard_types: frozenset[str] | None) -> Iterator[Scope]:
+def _by_type(scopes: Iterable[Scope]) -> Mapping[str, Sequence[Scope]]:
+    found: defaultdict[str, list[Scope]] = defaultdict(list)
     for scope in scopes:
+        found[scope.resource_type].append(scope)
+    return dict(found)
+
+
+def _wider(scopes: Mapping[str, Sequence[Scope]], narrow: Scope) -> Iterator[Scope]:
+    """Yield what can cover the scope by its type: the type's own scopes and the wildcard's."""
+    for resource_type in {narrow.resource_type, "*"}:
+        yield from scopes.get(resource_type, ())
+
+
+def _of_type(scopes: Mapping[str, Sequence[Scope]], resource_type: str) -> Iterator[Scope]:
+    """Yield what can meet the type: everything, for the wildcard."""
+    for held in scopes if resource_type == "*" else {resource_type, "*"}:
+        yield from scopes.get(held, ())
+
+
+def _expand(scopes: Iterable[Scope], wildcard_types: frozenset[str] | None) -> Iterator[Scope]:
+    for scope in dict.fromkeys(scopes):
         if scope.resource_type != "*" or wildcard_types is None:
             yield scope
             continue
@@ -227,16 +267,18 @@ def _joined(scopes: Iterable[Scope]) -> Iterator[Scope]:
         yield Scope(context, resource_type, "".join(x for x in LETTERS if x in found), parameters)
 
 
-def _parameters(query: str) -> frozenset[tuple[str, str]]:
+def _parameters(query: str, *, resource_type: str) -> frozenset[tuple[str, str]]:
     if not query:
         return frozenset()
-    return frozenset(_parameter(pair) for pair in query[1:].split("&"))
+    return frozenset(_parameter(pair, resource_type) for pair in query[1:].split("&"))
 
 
-def _parameter(pair: str) -> tuple[str, str]:
+def _parameter(pair: str, resource_type: str) -> tuple[str, str]:
     name, equals, value = pair.partition("=")
+    # Only a parameter that every type has can narrow all types.
+    known = name in _COMMON_PARAMETERS or (resource_type != "*" and _PARAMETER_NAME.fullmatch(name) is not None)
     # Modifiers and chains are experimental in SMART 2.2; enforcing them wrongly would widen, so they are refused.
-    if not equals or not value or _PARAMETER_NAME.fullmatch(name) is None:
+    if not equals or not value or not known:
         raise InvalidScope(detail=f"scope parameter {pair[:100]!r}", reason="scope_malformed")
     if re.search(r"%(?![0-9A-Fa-f]{2})", value):
         raise InvalidScope(detail="scope parameter is not percent-encoded", reason="scope_malformed")
