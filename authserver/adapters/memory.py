@@ -1,0 +1,192 @@
+"""The registry's stores in memory, for tests and demonstrations: the same answers as over SQL, gone at exit."""
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from authserver.errors import VersionConflict
+from authserver.services.ports import UNLINKED, StoredResource
+
+_Key = tuple[str, str]
+_K = TypeVar("_K")
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """All that is kept of one id. Bodies are JSON text, so no caller shares a mutable value with the store."""
+
+    versions: tuple[tuple[StoredResource, str], ...] = ()
+    secret_hash: str | None = None
+    links: frozenset[str] = frozenset()
+
+    @property
+    def current(self) -> StoredResource | None:
+        """The version that get() returns, without the hash."""
+        last = self.versions[-1] if self.versions else None
+        return None if last is None or last[0].deleted else _opened(last)
+
+
+class MemoryResourceStore:
+    """ResourceStore (see the port) over a dict."""
+
+    def __init__(self) -> None:
+        self._records: dict[_Key, _Record] = {}
+        self._lock = threading.Lock()
+
+    def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
+        """Return the current version with its secret hash, or None."""
+        record = self._record(resource_type, resource_id)
+        current = record.current
+        return None if current is None else replace(current, secret_hash=record.secret_hash)
+
+    def current(self, resource_type: str) -> Sequence[StoredResource]:
+        """Return every current resource of the type, ordered by id."""
+        return [current for _, current in self._of_type(resource_type)]
+
+    def linked(self, resource_type: str, links: Sequence[str]) -> Sequence[StoredResource]:
+        """Return, ordered by id, the current resources filed under any of the links."""
+        wanted = frozenset(links)
+        return [current for record, current in self._of_type(resource_type) if record.links & wanted]
+
+    def history(self, resource_type: str, resource_id: str) -> Sequence[StoredResource]:
+        """Return every version, newest first."""
+        return [_opened(version) for version in reversed(self._record(resource_type, resource_id).versions)]
+
+    def put(
+        self,
+        resource_type: str,
+        resource_id: str,
+        body: Mapping[str, Any],
+        *,
+        now: int,
+        if_match: int | None = None,
+        secret_hash: str | None = None,
+        links: Sequence[str] = (UNLINKED,),
+    ) -> StoredResource:
+        """Store a new version and return it; see the port."""
+        text = json.dumps(body, allow_nan=False)
+        with self._lock:
+            record = self._record(resource_type, resource_id)
+            current = record.current
+            _require_version(current, if_match)
+            version = (_following(record, (resource_type, resource_id), now=now), text)
+            kept_hash = record.secret_hash if current else None
+            self._records[resource_type, resource_id] = _Record(
+                (*record.versions, version), secret_hash or kept_hash, frozenset(links)
+            )
+        return _opened(version)
+
+    def delete(
+        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
+    ) -> StoredResource | None:
+        """Delete and return the last version before it; None when there was none."""
+        with self._lock:
+            record = self._record(resource_type, resource_id)
+            current = record.current
+            _require_version(current, if_match)
+            if current is not None:
+                mark = replace(_following(record, (resource_type, resource_id), now=now), deleted=True)
+                self._records[resource_type, resource_id] = _Record((*record.versions, (mark, "{}")))
+            return current
+
+    def _record(self, resource_type: str, resource_id: str) -> _Record:
+        return self._records.get((resource_type, resource_id), _Record())
+
+    def _of_type(self, resource_type: str) -> list[tuple[_Record, StoredResource]]:
+        with self._lock:
+            records = sorted((key[1], record) for key, record in self._records.items() if key[0] == resource_type)
+        return [(record, current) for _, record in records if (current := record.current)]
+
+
+class MemoryReplayGuard:
+    """ReplayGuard (see the port) over a dict."""
+
+    def __init__(self) -> None:
+        self._until: dict[_Key, int] = {}
+        self._lock = threading.Lock()
+
+    def claim(self, client_id: str, jti: str, *, until: int) -> bool:
+        """Claim the jti; False when it was claimed before."""
+        with self._lock:
+            if (client_id, jti) in self._until:
+                return False
+            self._until[client_id, jti] = until
+            return True
+
+    def purge(self, *, before: int) -> int:
+        """Forget claims whose `until` is before the given second; return how many."""
+        with self._lock:
+            return _forget(self._until, before)
+
+
+class MemoryRevocationList:
+    """RevocationList (see the port) over a dict."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def revoke(self, jti: str, *, until: int) -> None:
+        """Revoke the token with this jti; twice is as once."""
+        with self._lock:
+            self._until.setdefault(jti, until)
+
+    def is_revoked(self, jti: str) -> bool:
+        """Say whether the token with this jti was revoked."""
+        return jti in self._until
+
+    def purge(self, *, before: int) -> int:
+        """Forget revocations of tokens that expired before the given second; return how many."""
+        with self._lock:
+            return _forget(self._until, before)
+
+
+class MemoryStores:
+    """ResourceStore, ReplayGuard and RevocationList in memory."""
+
+    def __init__(self) -> None:
+        self.resources = MemoryResourceStore()
+        self.replay_guard = MemoryReplayGuard()
+        self.revocations = MemoryRevocationList()
+
+    def ping(self) -> None:
+        """Return at once: memory always answers."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+
+def _require_version(current: StoredResource | None, if_match: int | None) -> None:
+    version_id = current.version_id if current else None
+    if if_match is not None and version_id != if_match:
+        raise VersionConflict(detail=f"{version_id} is not {if_match}")
+
+
+def _following(record: _Record, key: _Key, *, now: int) -> StoredResource:
+    """Return the version after the record's last one, without its body."""
+    last = record.versions[-1][0] if record.versions else None
+    starts = last is None or last.deleted
+    return StoredResource(
+        resource_type=key[0],
+        id=key[1],
+        version_id=last.version_id + 1 if last else 1,
+        generation=(last.generation if last else 0) + (1 if starts else 0),
+        body={},
+        created_at=now if last is None or last.deleted else last.created_at,
+        last_updated=now,
+    )
+
+
+def _opened(version: tuple[StoredResource, str]) -> StoredResource:
+    stored, text = version
+    return replace(stored, body=json.loads(text))
+
+
+def _forget(rows: dict[_K, int], before: int) -> int:
+    kept = {key: until for key, until in rows.items() if until >= before}
+    forgotten = len(rows) - len(kept)
+    rows.clear()
+    rows.update(kept)
+    return forgotten

@@ -1,0 +1,199 @@
+"""The ResourceStore over SQL: a row that points at the current version, and every version ever stored.
+
+A change reads that row locked, so changes of one resource happen one after the other.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, bindparam, delete, insert, select, update
+
+from authserver.adapters.sql.database import Database, insert_if_absent
+from authserver.adapters.sql.tables import resource, resource_link, resource_version
+from authserver.errors import VersionConflict
+from authserver.services.ports import UNLINKED, StoredResource
+
+_CURRENT = (
+    select(resource_version, resource.c.secret_hash)
+    .join_from(
+        resource,
+        resource_version,
+        and_(
+            resource_version.c.resource_type == resource.c.resource_type,
+            resource_version.c.id == resource.c.id,
+            resource_version.c.version_id == resource.c.version_id,
+        ),
+    )
+    .where(resource.c.deleted.is_(False))
+)
+# Built once: making a statement costs more than running it.
+_CURRENT_BY_ID = _CURRENT.where(resource.c.resource_type == bindparam("of_type"), resource.c.id == bindparam("of_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One change to be made: which resource, how (PUT or DELETE), with what, when (microseconds)."""
+
+    resource_type: str
+    id: str
+    method: str
+    body: str
+    now: int
+    if_match: int | None
+    secret_hash: str | None = None
+    links: frozenset[str] = frozenset()
+
+
+class SqlResourceStore:
+    """ResourceStore (see the port) on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
+        """Return the current version with its secret hash, or None."""
+        named = {"of_type": resource_type, "of_id": resource_id}
+        with self._database.reading() as connection:
+            row = connection.execute(_CURRENT_BY_ID, named).first()
+        return None if row is None else _stored(row, secret_hash=row.secret_hash)
+
+    def current(self, resource_type: str) -> Sequence[StoredResource]:
+        """Return every current resource of the type, ordered by id."""
+        statement = _CURRENT.where(resource.c.resource_type == resource_type).order_by(resource.c.id)
+        with self._database.reading() as connection:
+            return [_stored(row) for row in connection.execute(statement)]
+
+    def linked(self, resource_type: str, links: Sequence[str]) -> Sequence[StoredResource]:
+        """Return, ordered by id, the current resources filed under any of the links."""
+        filed = select(resource_link.c.id).where(
+            resource_link.c.resource_type == resource_type, resource_link.c.link.in_(links)
+        )
+        statement = _CURRENT.where(resource.c.resource_type == resource_type, resource.c.id.in_(filed))
+        with self._database.reading() as connection:
+            return [_stored(row) for row in connection.execute(statement.order_by(resource.c.id))]
+
+    def history(self, resource_type: str, resource_id: str) -> Sequence[StoredResource]:
+        """Return every version, newest first."""
+        versions = resource_version.c
+        statement = (
+            select(resource_version)
+            .where(versions.resource_type == resource_type, versions.id == resource_id)
+            .order_by(versions.version_id.desc())
+        )
+        with self._database.reading() as connection:
+            return [_stored(row) for row in connection.execute(statement)]
+
+    def put(
+        self,
+        resource_type: str,
+        resource_id: str,
+        body: Mapping[str, Any],
+        *,
+        now: int,
+        if_match: int | None = None,
+        secret_hash: str | None = None,
+        links: Sequence[str] = (UNLINKED,),
+    ) -> StoredResource:
+        """Store a new version and return it; see the port."""
+        change = _Change(resource_type, resource_id, "PUT", _json(body), now, if_match, secret_hash, frozenset(links))
+        with self._database.writing() as connection:
+            before = _locked(connection, change) or _created(connection, change)
+            _require_version(before, change)
+            return _write(connection, change, before)
+
+    def delete(
+        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
+    ) -> StoredResource | None:
+        """Delete and return the last version before it; None when there was none."""
+        change = _Change(resource_type, resource_id, "DELETE", "{}", now, if_match)
+        with self._database.writing() as connection:
+            before = _locked(connection, change)
+            _require_version(before, change)
+            if before is None or before.deleted:
+                return None
+            last = _version(connection, change, before.version_id)
+            _write(connection, change, before)
+        return last
+
+
+def _locked(connection: Connection, change: _Change) -> Row[Any] | None:
+    """Return the row of the id, kept from other writers until the transaction ends."""
+    statement = select(resource).where(_same_id(resource, change)).with_for_update()
+    return connection.execute(statement).first()
+
+
+def _created(connection: Connection, change: _Change) -> Row[Any]:
+    """Make the row of an id never used before, as if version 0 had been deleted, and return it locked.
+
+    When another transaction is making the same row, the insert waits for it and then does nothing.
+    """
+    blank = {"version_id": 0, "generation": 0, "created_at": change.now, "deleted": True}
+    values = {"resource_type": change.resource_type, "id": change.id, **blank}
+    connection.execute(insert_if_absent(resource, connection.dialect), values)
+    statement = select(resource).where(_same_id(resource, change)).with_for_update()
+    return connection.execute(statement).one()
+
+
+def _require_version(before: Row[Any] | None, change: _Change) -> None:
+    if change.if_match is None:
+        return
+    current = None if before is None or before.deleted else before.version_id
+    if current != change.if_match:
+        raise VersionConflict(detail=f"{change.resource_type}/{change.id}: {current} is not {change.if_match}")
+
+
+def _version(connection: Connection, change: _Change, version_id: int) -> StoredResource:
+    statement = select(resource_version).where(
+        _same_id(resource_version, change), resource_version.c.version_id == version_id
+    )
+    return _stored(connection.execute(statement).one())
+
+
+def _write(connection: Connection, change: _Change, before: Row[Any]) -> StoredResource:
+    """Add the version, point the row at it, file the links; return the version as the history shows it."""
+    starts = before.deleted  # a former life's secret and time of birth are not this one's
+    kept_hash = None if starts or change.method == "DELETE" else before.secret_hash
+    row = {
+        "version_id": before.version_id + 1,
+        "generation": before.generation + 1 if starts else before.generation,
+        "created_at": change.now if starts else before.created_at,
+    }
+    state = {"deleted": change.method == "DELETE", "secret_hash": change.secret_hash or kept_hash}
+    connection.execute(update(resource).where(_same_id(resource, change)).values(**row, **state))
+    version = row | {"resource_type": change.resource_type, "id": change.id, "last_updated": change.now}
+    statement = insert(resource_version).values(**version, method=change.method, body=change.body)
+    stored = connection.execute(statement.returning(resource_version)).one()
+    _file(connection, change)
+    return _stored(stored)
+
+
+def _file(connection: Connection, change: _Change) -> None:
+    connection.execute(delete(resource_link).where(_same_id(resource_link, change)))
+    rows = [{"resource_type": change.resource_type, "id": change.id, "link": link} for link in sorted(change.links)]
+    if rows:
+        connection.execute(insert(resource_link), rows)
+
+
+def _same_id(table: Table, change: _Change) -> ColumnElement[bool]:
+    return and_(table.c.resource_type == change.resource_type, table.c.id == change.id)
+
+
+def _stored(row: Row[Any], *, secret_hash: str | None = None) -> StoredResource:
+    return StoredResource(
+        resource_type=row.resource_type,
+        id=row.id,
+        version_id=row.version_id,
+        generation=row.generation,
+        body=json.loads(row.body),
+        created_at=row.created_at,
+        last_updated=row.last_updated,
+        deleted=row.method == "DELETE",
+        secret_hash=secret_hash,
+    )
+
+
+def _json(body: Mapping[str, Any]) -> str:
+    """Write the body in ASCII, members in the order given: text that every database takes, lone surrogates too."""
+    return json.dumps(body, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,28 @@
+"""The registry's stores over one database, as one bundle for the composition root."""
+
+from sqlalchemy import Engine, text
+
+from authserver.adapters.sql.database import Database
+from authserver.adapters.sql.engine import WAIT_SECONDS
+from authserver.adapters.sql.jtis import SqlReplayGuard, SqlRevocationList
+from authserver.adapters.sql.resources import SqlResourceStore
+
+
+class SqlStores:
+    """ResourceStore, ReplayGuard and RevocationList over one engine, which close() closes."""
+
+    def __init__(self, engine: Engine, *, wait_seconds: float = WAIT_SECONDS) -> None:
+        """Build the stores; on SQLite a writer waits `wait_seconds` for its turn among the threads of the process."""
+        self.database = Database(engine, wait_seconds=wait_seconds)
+        self.resources = SqlResourceStore(self.database)
+        self.replay_guard = SqlReplayGuard(self.database)
+        self.revocations = SqlRevocationList(self.database)
+
+    def ping(self) -> None:
+        """Return when the database answers; raises StorageUnavailable when it does not."""
+        with self.database.reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.database.close()

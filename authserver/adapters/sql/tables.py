@@ -1,0 +1,91 @@
+"""The tables of the registry, as SQLAlchemy Core knows them. The migrations create them; a test keeps both equal."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+
+# Identifiers sort and compare by code point on every database, whatever the cluster's locale: the order
+# that the port promises, and an index that no upgrade of the C library can disturb.
+CODE_POINTS = Text().with_variant(Text(collation="C"), "postgresql")
+
+metadata = MetaData()
+
+# One row per id that was ever used: which version is current, and what no version carries (the secret's hash).
+# It stays when the resource is deleted, so that neither version nor generation can start again.
+resource = Table(
+    "resource",
+    metadata,
+    Column("resource_type", CODE_POINTS, nullable=False),
+    Column("id", CODE_POINTS, nullable=False),
+    Column("version_id", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),  # of the generation; microseconds since the epoch
+    Column("deleted", Boolean, nullable=False),
+    Column("secret_hash", Text),
+    PrimaryKeyConstraint("resource_type", "id", name="pk_resource"),
+)
+
+# Every version ever stored, deletions included. Rows are only added.
+resource_version = Table(
+    "resource_version",
+    metadata,
+    Column("resource_type", CODE_POINTS, nullable=False),
+    Column("id", CODE_POINTS, nullable=False),
+    Column("version_id", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("method", Text, nullable=False),  # PUT or DELETE
+    Column("body", Text, nullable=False),  # JSON as written; "{}" for a deletion
+    Column("created_at", BigInteger, nullable=False),  # of the generation; microseconds since the epoch
+    Column("last_updated", BigInteger, nullable=False),  # of this version; microseconds since the epoch
+    PrimaryKeyConstraint("resource_type", "id", "version_id", name="pk_resource_version"),
+    ForeignKeyConstraint(
+        ["resource_type", "id"],
+        ["resource.resource_type", "resource.id"],
+        name="fk_resource_version_resource",
+    ),
+)
+
+# What a current resource is found by, for example an AccessPolicy by "Client/x".
+resource_link = Table(
+    "resource_link",
+    metadata,
+    Column("resource_type", CODE_POINTS, nullable=False),
+    Column("link", CODE_POINTS, nullable=False),
+    Column("id", CODE_POINTS, nullable=False),
+    PrimaryKeyConstraint("resource_type", "link", "id", name="pk_resource_link"),
+    ForeignKeyConstraint(
+        ["resource_type", "id"], ["resource.resource_type", "resource.id"], name="fk_resource_link_resource"
+    ),
+    Index("ix_resource_link_resource", "resource_type", "id"),
+)
+
+# Assertions already used. The key is a 16-byte hash of client and jti, so a row is small and of one size.
+used_jti = Table(
+    "used_jti",
+    metadata,
+    Column("key", LargeBinary(16), nullable=False),
+    Column("until", BigInteger, nullable=False),  # epoch seconds
+    PrimaryKeyConstraint("key", name="pk_used_jti"),
+    Index("ix_used_jti_until", "until"),
+    sqlite_with_rowid=False,
+)
+
+# Access tokens revoked before their time.
+revoked_jti = Table(
+    "revoked_jti",
+    metadata,
+    Column("jti", CODE_POINTS, nullable=False),
+    Column("until", BigInteger, nullable=False),  # the token's exp, epoch seconds
+    PrimaryKeyConstraint("jti", name="pk_revoked_jti"),
+    Index("ix_revoked_jti_until", "until"),
+    sqlite_with_rowid=False,
+)

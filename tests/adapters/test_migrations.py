@@ -1,0 +1,122 @@
+"""The migrations make exactly the tables that the stores use, on every database."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine.interfaces import ReflectedColumn
+
+from authserver.adapters.sql.engine import open_engine
+from authserver.adapters.sql.schema import current_revision, is_current, upgrade
+from authserver.adapters.sql.stores import SqlStores
+from authserver.adapters.sql.tables import metadata
+from authserver.errors import StorageUnavailable
+
+
+def test_migrated_schema_is_the_schema_of_the_tables(database_url: str) -> None:
+    engine = open_engine(database_url)
+    upgrade(engine)
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        differences = compare_metadata(context, metadata)
+    engine.dispose()
+
+    assert differences == []
+
+
+def test_migrated_columns_and_constraints_are_those_of_the_tables(database_url: str) -> None:
+    """What Alembic does not compare: nullability of keys, names of constraints, collations, SQLite's table options."""
+    migrated = open_engine(database_url)
+    upgrade(migrated)
+    with migrated.connect() as connection:
+        by_migration = _definition(connection)
+        connection.rollback()
+    with migrated.begin() as connection:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+    with migrated.connect() as connection:
+        by_metadata = _definition(connection)
+    migrated.dispose()
+
+    assert by_migration == by_metadata
+
+
+def _definition(connection: Connection) -> dict[str, tuple[object, ...]]:
+    """Return per table its columns, keys and indexes, and whether SQLite keeps it by its primary key alone."""
+    found = inspect(connection)
+    without_rowid: dict[str, bool] = {}
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+        without_rowid = {name: "WITHOUT ROWID" in sql for name, sql in rows}
+    return {
+        table: (
+            [_column(column) for column in found.get_columns(table)],
+            found.get_pk_constraint(table),
+            sorted(map(str, found.get_foreign_keys(table))),
+            sorted(map(str, found.get_indexes(table))),
+            without_rowid.get(table),
+        )
+        for table in metadata.tables
+    }
+
+
+def _column(column: ReflectedColumn) -> tuple[object, ...]:
+    kind = column["type"]
+    return column["name"], str(kind), getattr(kind, "collation", None), column["nullable"], column["default"]
+
+
+def test_empty_database_is_not_current_and_is_after_the_upgrade(database_url: str) -> None:
+    engine = open_engine(database_url)
+    before = (current_revision(engine), is_current(engine))
+
+    upgrade(engine)
+
+    after = (current_revision(engine), is_current(engine))
+    engine.dispose()
+    assert (before, after) == ((None, False), ("0001", True))
+
+
+def test_second_upgrade_changes_nothing(database_url: str) -> None:
+    engine = open_engine(database_url)
+    upgrade(engine)
+    stores = SqlStores(engine)
+    stored = stores.resources.put("Client", "acme", {}, now=1)
+
+    upgrade(engine)
+
+    assert stores.resources.get("Client", "acme") == stored
+    stores.close()
+
+
+def test_schema_of_a_later_version_is_refused_and_left_alone(database_url: str) -> None:
+    """An old server on a newer database must not start."""
+    engine = open_engine(database_url)
+    upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(StorageUnavailable) as caught:
+        upgrade(engine)
+
+    seen = (caught.value.reason, current_revision(engine), is_current(engine))
+    engine.dispose()
+    assert seen == ("schema_unknown", "9999", False)
+
+
+def test_used_jtis_are_purged_and_links_found_by_index(database_url: str) -> None:
+    engine = open_engine(database_url)
+    upgrade(engine)
+
+    indexes = {
+        (table, tuple(index["column_names"]))
+        for table in metadata.tables
+        for index in inspect(engine).get_indexes(table)
+    }
+    engine.dispose()
+
+    assert indexes == {
+        ("used_jti", ("until",)),
+        ("revoked_jti", ("until",)),
+        ("resource_link", ("resource_type", "id")),
+    }
