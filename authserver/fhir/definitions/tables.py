@@ -1,0 +1,61 @@
+"""The search parameters and resource types of R4, loaded from the table that the product ships.
+
+One `Definitions` is made per app object by `load_definitions()`; it never changes afterwards.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import orjson
+
+COMMON = "Resource"
+ANY_TYPE = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParameter:
+    """One search parameter of one resource type.
+
+    `kind` is the SearchParameter's type (token, reference, string, date, uri, quantity, number), `paths` are
+    typed JSON paths (see `structures.py`), `targets` the resource types a reference may point at (`("*",)`
+    for any), `definition` the id of the official SearchParameter.
+    """
+
+    code: str
+    kind: str
+    paths: tuple[str, ...]
+    targets: tuple[str, ...]
+    definition: str
+
+    def may_target(self, resource_type: str) -> bool:
+        """Say whether a reference of this parameter may point at the resource type."""
+        return self.targets == (ANY_TYPE,) or resource_type in self.targets
+
+
+class Definitions:
+    """The tables of one FHIR version."""
+
+    def __init__(self, table: Mapping[str, Any]) -> None:
+        self.fhir_version: str = table["fhirVersion"]
+        self._types: dict[str, dict[str, list[Any]]] = dict(table["types"])
+        self._common = self._types.pop(COMMON)
+        self.resource_types = frozenset(self._types)
+
+    def parameter(self, resource_type: str, code: str) -> SearchParameter | None:
+        """Return the parameter, or None when the type has none of this code."""
+        row = self._types.get(resource_type, {}).get(code) or self._common.get(code)
+        return SearchParameter(code, row[0], tuple(row[1]), tuple(row[2]), row[3]) if row else None
+
+    def parameters(self, resource_type: str) -> Iterator[SearchParameter]:
+        """Yield every parameter of the type, those of all types included, ordered by code."""
+        for code in sorted({*self._types[resource_type], *self._common}):
+            parameter = self.parameter(resource_type, code)
+            if parameter is not None:
+                yield parameter
+
+
+def load_definitions() -> Definitions:
+    """Read the shipped table of R4 4.0.1 (some milliseconds; do it once per app object)."""
+    return Definitions(orjson.loads(resources.files(__package__).joinpath("r4.json").read_bytes()))

@@ -1,0 +1,1 @@
+"""One module per kind of answer: each turns an allowed request into a Flask response."""

@@ -1,0 +1,61 @@
+"""The CapabilityStatement: what works here, from the same tables that make it work."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from authserver.fhir.definitions.tables import Definitions
+
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_PARAMETER = "http://hl7.org/fhir/SearchParameter"
+# When this description last changed in substance; a statement must have a date.
+_DATE = "2026-11-20"
+
+
+def capability_statement(definitions: Definitions, *, base_url: str, token_endpoint: str | None) -> dict[str, Any]:
+    """Return the statement (http://hl7.org/fhir/R4/capabilitystatement.html), kind `instance`."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": _DATE,
+        "kind": "instance",
+        "software": {"name": "authserver"},
+        "implementation": {"description": "FHIR layer of authserver", "url": base_url},
+        "fhirVersion": definitions.fhir_version,
+        "format": ["application/fhir+json", "json"],
+        "rest": [
+            {
+                "mode": "server",
+                "security": _security(token_endpoint),
+                "resource": [_resource(definitions, name) for name in sorted(definitions.resource_types)],
+            }
+        ],
+    }
+
+
+def _security(token_endpoint: str | None) -> dict[str, Any]:
+    service = {"coding": [{"system": _SECURITY_SERVICE, "code": "SMART-on-FHIR"}]}
+    security: dict[str, Any] = {"service": [service]}
+    if token_endpoint is not None:
+        # Deprecated since SMART 2.0, but older clients look nowhere else. There is no authorize endpoint.
+        token = {"url": "token", "valueUri": token_endpoint}
+        security["extension"] = [{"url": _OAUTH_URIS, "extension": [token]}]
+    return security
+
+
+def _resource(definitions: Definitions, resource_type: str) -> dict[str, Any]:
+    return {
+        "type": resource_type,
+        "interaction": [{"code": "read"}, {"code": "search-type"}],
+        "versioning": "versioned",
+        "searchParam": [
+            {"name": p.code, "definition": f"{_PARAMETER}/{p.definition}", "type": p.kind}
+            for p in definitions.parameters(resource_type)
+        ],
+    }
+
+
+def token_endpoint_of(smart_configuration: Mapping[str, Any]) -> str | None:
+    """Return the token endpoint that the SMART configuration names, if it names one."""
+    endpoint = smart_configuration.get("token_endpoint")
+    return endpoint if isinstance(endpoint, str) else None

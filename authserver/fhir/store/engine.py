@@ -1,0 +1,65 @@
+"""Make a SQLAlchemy engine for the FHIR store: SQLite in WAL mode, or PostgreSQL through psycopg.
+
+Also the one place where a database's own exceptions become StorageUnavailable.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
+
+from authserver.errors import StorageUnavailable
+
+_WRITES = "fhir_store_writes"
+_BUSY_MILLISECONDS = 5_000
+
+
+def make_engine(url: str) -> Engine:
+    """Return the engine of the database at this SQLAlchemy URL; the caller disposes of it."""
+    address = make_url(url)
+    if address.drivername == "postgresql":
+        address = address.set(drivername="postgresql+psycopg")
+    engine = create_engine(address, poolclass=QueuePool, pool_size=8, max_overflow=24, hide_parameters=True)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Give a connection whose statements see one state of the database."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except (DBAPIError, PoolTimeout) as error:
+        raise StorageUnavailable(detail=type(error).__name__) from error
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Give a connection in a transaction that is committed at the end, or rolled back by an exception."""
+    try:
+        with engine.execution_options(**{_WRITES: True}).begin() as connection:
+            yield connection
+    except (DBAPIError, PoolTimeout) as error:
+        raise StorageUnavailable(detail=type(error).__name__) from error
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # Transactions are begun by _begin_sqlite; the driver's own habit begins them too late for a write lock.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MILLISECONDS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A reader that turns writer can fail with SQLITE_BUSY at once, so a writer takes the lock at its start.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,88 @@
+"""The store over SQL: SQLite for one process, PostgreSQL for many. Knows statements; knows no HTTP."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Engine, Row, select
+
+from authserver.errors import Forbidden, StorageUnavailable
+from authserver.fhir.constraint import Constraint
+from authserver.fhir.definitions.extraction import Extractor
+from authserver.fhir.definitions.tables import Definitions
+from authserver.fhir.search.ast import SearchQuery
+from authserver.fhir.store import tables
+from authserver.fhir.store.engine import make_engine, reading, writing
+from authserver.fhir.store.port import Page, Stored, WriteResult
+from authserver.fhir.store.queries import read_statement, search_statement
+from authserver.fhir.store.schema import CURSOR_SECRET, load_parameters, upgrade
+from authserver.fhir.store.writing import Writer
+
+
+class SqlStore:
+    """A FhirStore over one SQLAlchemy engine. Made by open_store()."""
+
+    def __init__(self, engine: Engine, definitions: Definitions) -> None:
+        self._engine = engine
+        self._resource_types = definitions.resource_types
+        self._extractor = Extractor(definitions)
+        with reading(engine) as connection:
+            self._parameters = load_parameters(connection)
+            secret = connection.scalar(select(tables.meta.c.value).where(tables.meta.c.name == CURSOR_SECRET))
+        if secret is None:
+            raise StorageUnavailable(detail="the store has no cursor secret")
+        self._cursor_secret: bytes = secret
+
+    @property
+    def cursor_secret(self) -> bytes:
+        """See FhirStore."""
+        return self._cursor_secret
+
+    @property
+    def resource_types(self) -> frozenset[str]:
+        """See FhirStore."""
+        return self._resource_types
+
+    def read(self, constraint: Constraint, resource_type: str, resource_id: str) -> Stored | None:
+        """See FhirStore."""
+        statement = read_statement(self._parameters, constraint, resource_type=resource_type, resource_id=resource_id)
+        with reading(self._engine) as connection:
+            row = connection.execute(statement).one_or_none()
+        return _stored(row) if row is not None else None
+
+    def search(self, constraint: Constraint, query: SearchQuery) -> Page:
+        """See FhirStore."""
+        with reading(self._engine) as connection:
+            statement = search_statement(connection, self._parameters, constraint, query=query)
+            rows = connection.execute(statement).all()
+        matches = tuple(_stored(row) for row in rows[: query.count])
+        return Page(matches, more=len(rows) > query.count)
+
+    def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
+        """See FhirStore."""
+        if not constraint.is_everything:
+            raise Forbidden(detail="writing under criteria is not supported")
+        writer = Writer(self._extractor, self._parameters, constraint.tenant, now)
+        with writing(self._engine) as connection:
+            return writer.put(connection, resources)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def open_store(url: str, definitions: Definitions) -> SqlStore:
+    """Return the store at this SQLAlchemy URL, its schema brought up to date.
+
+    Raises StorageUnavailable when the database does not answer or is newer than this program.
+    """
+    engine = make_engine(url)
+    try:
+        upgrade(engine, definitions)
+        return SqlStore(engine, definitions)
+    except StorageUnavailable:
+        engine.dispose()
+        raise
+
+
+def _stored(row: Row[Any]) -> Stored:
+    return Stored(row.rid, row.resource_type, row.id, row.version_id, row.last_updated, bytes(row.body))

@@ -1,0 +1,130 @@
+"""What the FHIR layer's tests are made of: resources, answers of introspection, apps. Valid by default."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from authserver.fhir import demo_data
+from authserver.fhir.app import create_app
+from authserver.fhir.definitions.tables import Definitions
+from authserver.fhir.introspection import Introspection, RequestDescription
+from authserver.fhir.settings import FhirSettings
+from authserver.fhir.store.port import FhirStore
+
+BASE = "https://fhir.example/fhir"
+ISSUER = "https://auth.example"
+TOKEN_ENDPOINT = f"{ISSUER}/auth/token"
+LOINC = "http://loinc.org"
+CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
+
+
+def demo_resources() -> list[dict[str, Any]]:
+    """Every resource of the demo data."""
+    return [entry["resource"] for bundle in demo_data.bundles() for entry in bundle["entry"]]
+
+
+def make_observation(resource_id: str = "o1", *, category: str = "laboratory", **members: Any) -> dict[str, Any]:
+    """An A1c Observation of Patient/p1."""
+    return {
+        "resourceType": "Observation",
+        "id": resource_id,
+        "status": "final",
+        "category": [{"coding": [{"system": CATEGORY, "code": category}]}],
+        "code": {"coding": [{"system": LOINC, "code": "4548-4"}]},
+        "subject": {"reference": "Patient/p1"},
+        "effectiveDateTime": "2024-05-11T12:00:00Z",
+        **members,
+    }
+
+
+def make_patient(resource_id: str = "p1", **members: Any) -> dict[str, Any]:
+    """A Patient with a name."""
+    return {
+        "resourceType": "Patient",
+        "id": resource_id,
+        "name": [{"family": "Smith", "given": ["John"]}],
+        **members,
+    }
+
+
+def make_answer(**members: Any) -> dict[str, Any]:
+    """An introspection answer for an active token that may read everything, allowed by a policy."""
+    now = int(time.time())
+    return {
+        "active": True,
+        "scope": "system/*.read",
+        "client_id": "bulk-client",
+        "sub": "bulk-client",
+        "iss": ISSUER,
+        "aud": BASE,
+        "exp": now + 300,
+        "iat": now,
+        "jti": "token-1",
+        "token_type": "Bearer",
+        "policy_decision": {"allowed": True, "policy": "p"},
+        **members,
+    }
+
+
+class FakeIntrospection:
+    """Knows tokens by name, and remembers what it was asked."""
+
+    def __init__(self, answers: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self.answers = dict(answers or {"good": make_answer()})
+        self.asked: list[tuple[str, RequestDescription]] = []
+
+    def introspect(self, token: str, request: RequestDescription) -> Mapping[str, Any]:
+        """Answer as the authorization server would."""
+        self.asked.append((token, request))
+        return self.answers.get(token, {"active": False})
+
+
+class ListLog:
+    """A RequestLog that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, object]] = []
+
+    def record(self, event: str, **facts: object) -> None:
+        """Keep the event."""
+        self.events.append({"event": event, **facts})
+
+
+def make_app(
+    store: FhirStore,
+    definitions: Definitions,
+    *,
+    introspection: Introspection | None = None,
+    log: ListLog | None = None,
+    **settings: Any,
+) -> Flask:
+    """The app over a store, with tokens that FakeIntrospection knows."""
+    return create_app(
+        FhirSettings(**{"fhir_base_url": BASE, "issuer": ISSUER, **settings}),
+        store=store,
+        introspection=introspection or FakeIntrospection(),
+        smart_configuration={"issuer": ISSUER, "token_endpoint": TOKEN_ENDPOINT},
+        definitions=definitions,
+        log=log or ListLog(),
+    )
+
+
+def bearer(token: str = "good") -> dict[str, str]:
+    """The header that carries the token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def entry_ids(bundle: Mapping[str, Any]) -> list[str]:
+    """The ids of the resources in a Bundle."""
+    return [entry["resource"]["id"] for entry in bundle.get("entry", [])]
+
+
+def all_pages(client: FlaskClient, url: str, headers: Mapping[str, str]) -> Sequence[dict[str, Any]]:
+    """Follow next links to the end and return the Bundles."""
+    pages = [client.get(url, headers=dict(headers)).get_json()]
+    while links := [link["url"] for link in pages[-1]["link"] if link["relation"] == "next"]:
+        pages.append(client.get(links[0].removeprefix("https://fhir.example"), headers=dict(headers)).get_json())
+    return pages

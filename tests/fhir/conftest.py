@@ -1,0 +1,83 @@
+"""What the FHIR layer's tests share: the definitions, and stores on SQLite and PostgreSQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from authserver.fhir import demo_data
+from authserver.fhir.definitions.tables import Definitions, load_definitions
+from authserver.fhir.loading import load_bundle
+from authserver.fhir.store import tables
+from authserver.fhir.store.engine import make_engine
+from authserver.fhir.store.sql_store import SqlStore, open_store
+from tests.fhir.builders import demo_resources
+from tests.postgres import PostgresCluster, postgres
+
+__all__ = ["postgres"]
+
+
+@pytest.fixture(scope="session")
+def definitions() -> Definitions:
+    """The tables of R4."""
+    return load_definitions()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path, definitions: Definitions) -> Iterator[SqlStore]:
+    """An empty store on a SQLite file."""
+    store = open_store(f"sqlite:///{tmp_path}/fhir.db", definitions)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def shared_postgresql(postgres: PostgresCluster, definitions: Definitions) -> Iterator[tuple[SqlStore, Engine]]:
+    """One store on PostgreSQL for the session, and an engine to look at its database; making one takes long."""
+    url = postgres.create_database()
+    store, engine = open_store(url, definitions), make_engine(url)
+    yield store, engine
+    store.close()
+    engine.dispose()
+
+
+@pytest.fixture
+def postgresql_store(shared_postgresql: tuple[SqlStore, Engine]) -> SqlStore:
+    """An empty store on PostgreSQL."""
+    store, engine = shared_postgresql
+    names = [t.name for t in tables.metadata.sorted_tables if t not in (tables.meta, tables.parameter)]
+    with engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {', '.join(names)}"))
+    return store
+
+
+@pytest.fixture(params=["sqlite_store", "postgresql_store"])
+def store(request: pytest.FixtureRequest) -> SqlStore:
+    """An empty store on each kind of database."""
+    store: SqlStore = request.getfixturevalue(request.param)
+    return store
+
+
+@pytest.fixture(scope="session")
+def demo() -> list[dict[str, Any]]:
+    """Every resource of the demo data; for reading only."""
+    return demo_resources()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def demo_store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, definitions: Definitions
+) -> Iterator[SqlStore]:
+    """A store on each kind of database, with the demo data in the tenant ""; for reading only."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('demo')}/fhir.db"
+    else:
+        cluster: PostgresCluster = request.getfixturevalue("postgres")
+        url = cluster.create_database()
+    store = open_store(url, definitions)
+    for bundle in demo_data.bundles():
+        load_bundle(store, bundle, tenant="")
+    yield store
+    store.close()

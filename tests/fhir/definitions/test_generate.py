@@ -1,0 +1,128 @@
+"""The generator, run over a package in miniature, and its result held against the official registry."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from authserver.fhir.definitions.generate import LEAVES, main, table
+from authserver.fhir.definitions.tables import Definitions
+
+OFFICIAL = "AUTHSERVER_TEST_R4_SEARCH_PARAMETERS"
+
+
+def _structure(name: str, elements: list[dict[str, Any]], kind: str = "resource") -> dict[str, Any]:
+    return {
+        "resourceType": "StructureDefinition",
+        "type": name,
+        "kind": kind,
+        "abstract": False,
+        "derivation": "specialization",
+        "snapshot": {"element": [{"path": name}, *elements]},
+    }
+
+
+def _element(path: str, *types: str, **members: str) -> dict[str, Any]:
+    return {"path": path, "type": [{"code": code} for code in types], **members}
+
+
+def _parameter(identifier: str, code: str, kind: str, expression: str, *bases: str) -> dict[str, Any]:
+    return {
+        "resourceType": "SearchParameter",
+        "id": identifier,
+        "version": "4.0.1",
+        "code": code,
+        "type": kind,
+        "expression": expression,
+        "base": list(bases),
+    }
+
+
+PATIENT = _structure(
+    "Patient",
+    [
+        _element("Patient.id", "http://hl7.org/fhirpath/System.String"),
+        _element("Patient.value[x]", "Quantity", "dateTime"),
+        _element("Patient.part", "BackboneElement"),
+        _element("Patient.part.who", "Reference"),
+        {"path": "Patient.part.part", "contentReference": "#Patient.part"},
+    ],
+)
+
+
+def _package(folder: Path, parameters: list[dict[str, Any]]) -> Path:
+    target = folder / "dist/fhir/r4"
+    target.mkdir(parents=True)
+    for name, resources in (
+        ("profiles-resources", [PATIENT, _structure("SubscriptionStatus", [])]),
+        ("profiles-types", [_structure("Period", [_element("Period.start", "dateTime")], "complex-type")]),
+        ("search-parameters", parameters),
+    ):
+        bundle = {"entry": [{"resource": resource} for resource in resources]}
+        (target / f"{name}.json").write_text(json.dumps(bundle))
+    return folder
+
+
+def test_paths_are_typed_by_the_structure_definitions(tmp_path: Path) -> None:
+    parameters = [
+        _parameter("Resource-id", "_id", "token", "Resource.id", "Resource"),
+        _parameter("a", "when", "date", "Patient.value", "Patient"),
+        _parameter("b", "who", "reference", "Patient.part.part.who.where(resolve() is Patient)", "Patient"),
+    ]
+
+    generated = table(_package(tmp_path, parameters))
+
+    assert generated == {
+        "fhirVersion": "4.0.1",
+        "types": {
+            "Resource": {"_id": ["token", ["id:id"], [], "Resource-id"]},
+            "Patient": {
+                "when": ["date", ["valueDateTime:dateTime"], [], "a"],
+                "who": ["reference", ["part.part.who:Reference(Patient)"], [], "b"],
+            },
+        },
+    }
+
+
+def test_what_the_package_added_is_left_out(tmp_path: Path) -> None:
+    parameters = [
+        _parameter("DetectedIssue-status", "status", "token", "Patient.id", "Patient"),
+        {**_parameter("x", "x", "token", "Patient.id", "Patient"), "version": "5.0.0"},
+        _parameter("y", "y", "composite", "Patient", "Patient"),
+        _parameter("z", "z", "token", "Patient.id", "Patient"),
+    ]
+
+    generated = table(_package(tmp_path, parameters))
+
+    assert generated["types"] == {"Resource": {}, "Patient": {"z": ["token", ["id:id"], [], "z"]}}
+
+
+def test_a_missing_argument_is_told_and_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("usage:")
+
+
+@pytest.mark.skipif(OFFICIAL not in os.environ, reason=f"{OFFICIAL} names no official search-parameters.json.gz")
+def test_the_shipped_table_has_exactly_the_official_parameters(definitions: Definitions) -> None:
+    with gzip.open(os.environ[OFFICIAL]) as file:
+        official = [entry["resource"] for entry in json.load(file)["entry"]]
+    wanted = {
+        (resource_type, p["code"]): (p["type"], p["id"], p.get("target", []))
+        for p in official
+        if p["type"] in LEAVES and "expression" in p
+        for base in p["base"]
+        for resource_type in (definitions.resource_types if base == "Resource" else [base])
+    }
+
+    shipped = {
+        (resource_type, p.code): (p.kind, p.definition, p.targets)
+        for resource_type in definitions.resource_types
+        for p in definitions.parameters(resource_type)
+    }
+
+    assert {key: row[:2] for key, row in shipped.items()} == {key: row[:2] for key, row in wanted.items()}
+    for key, (_, _, targets) in wanted.items():
+        assert shipped[key][2] in (tuple(sorted(targets)), ("*",)), key

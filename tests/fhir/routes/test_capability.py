@@ -1,0 +1,97 @@
+"""The CapabilityStatement."""
+
+import pytest
+
+from authserver.fhir.definitions.tables import Definitions
+from authserver.fhir.routes.capability import capability_statement, token_endpoint_of
+from authserver.fhir.search.parser import SearchParser
+from authserver.fhir.store.sql_store import SqlStore
+from tests.fhir.builders import BASE, TOKEN_ENDPOINT, bearer, make_app
+
+
+def test_the_statement_needs_no_token_and_names_the_token_endpoint(
+    sqlite_store: SqlStore, definitions: Definitions
+) -> None:
+    """Row B13, and what fhirclient and bulk-data-client read."""
+    response = make_app(sqlite_store, definitions).test_client().get("/fhir/metadata")
+
+    statement = response.get_json()
+    assert (response.status_code, response.content_type) == (200, "application/fhir+json; charset=utf-8")
+    assert statement["rest"][0]["security"] == {
+        "service": [
+            {
+                "coding": [
+                    {
+                        "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                        "code": "SMART-on-FHIR",
+                    }
+                ]
+            }
+        ],
+        "extension": [
+            {
+                "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+                "extension": [{"url": "token", "valueUri": TOKEN_ENDPOINT}],
+            }
+        ],
+    }
+
+
+def test_the_statement_has_the_required_elements(definitions: Definitions) -> None:
+    statement = capability_statement(definitions, base_url=BASE, token_endpoint=None)
+
+    assert {name: value for name, value in statement.items() if name != "rest"} == {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": "2026-11-20",
+        "kind": "instance",
+        "software": {"name": "authserver"},
+        "implementation": {"description": "FHIR layer of authserver", "url": BASE},
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json", "json"],
+    }
+    (rest,) = statement["rest"]
+    assert (rest["mode"], len(rest["resource"])) == ("server", 146)
+    assert "extension" not in rest["security"]
+
+
+EXAMPLES = {
+    "token": "a",
+    "reference": "a",
+    "string": "a",
+    "date": "2020",
+    "uri": "urn:a",
+    "quantity": "1",
+    "number": "1",
+}
+
+
+def test_everything_that_is_listed_works(sqlite_store: SqlStore, definitions: Definitions) -> None:
+    """Row B13: the statement is made from the tables that the parser and the store use."""
+    statement = capability_statement(definitions, base_url=BASE, token_endpoint=None)
+    client = make_app(sqlite_store, definitions).test_client()
+    by_type = {resource["type"]: resource for resource in statement["rest"][0]["resource"]}
+
+    for resource_type in ("Patient", "Observation", "Encounter", "RiskAssessment", "ValueSet", "Bundle"):
+        for parameter in by_type[resource_type]["searchParam"]:
+            query = f"{parameter['name']}={EXAMPLES[parameter['type']]}"
+            response = client.get(f"/fhir/{resource_type}?{query}", headers=bearer("good"))
+            expected = 200 if resource_type != "AuditEvent" else 403
+            assert response.status_code == expected, query
+
+
+def test_every_listed_parameter_parses(definitions: Definitions) -> None:
+    statement = capability_statement(definitions, base_url=BASE, token_endpoint=None)
+    parser = SearchParser(definitions, base_url=BASE)
+
+    for resource in statement["rest"][0]["resource"]:
+        for parameter in resource["searchParam"]:
+            assert parser.criterion(resource["type"], parameter["name"], EXAMPLES[parameter["type"]])
+
+
+@pytest.mark.parametrize(
+    ("configuration", "endpoint"),
+    [({"token_endpoint": "https://t"}, "https://t"), ({}, None), ({"token_endpoint": 1}, None)],
+)
+def test_the_token_endpoint_is_the_smart_configurations(configuration: dict[str, object], endpoint: str | None) -> None:
+    assert token_endpoint_of(configuration) == endpoint
