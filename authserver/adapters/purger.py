@@ -1,0 +1,80 @@
+"""Forget expired rows beside the requests: used assertions and revocations that can matter to nobody any more.
+
+One daemon thread per process. An error is logged and the next round tries again; a request never waits for it.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import structlog
+
+from authserver import clock
+
+
+class Purgeable(Protocol):
+    """What forgets its expired rows in small batches: ReplayGuard and RevocationList (see the ports)."""
+
+    def purge(self, *, before: int) -> int:
+        """Forget what ended before the given second; return how many rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """How many rows one round forgot."""
+
+    used_assertions: int
+    revocations: int
+
+
+def purge_once(replay_guard: Purgeable, revocations: Purgeable, *, now: int) -> Purged:
+    """Forget what had expired by `now` (epoch seconds). Raises StorageUnavailable."""
+    return Purged(replay_guard.purge(before=now), revocations.purge(before=now))
+
+
+class Purger:
+    """Calls purge_once() every `interval` seconds until it is stopped; use it as a context, or start() and stop()."""
+
+    def __init__(
+        self,
+        replay_guard: Purgeable,
+        revocations: Purgeable,
+        *,
+        interval: float,
+        now: Callable[[], int] = clock.now,
+    ) -> None:
+        self._replay_guard, self._revocations = replay_guard, revocations
+        self._interval, self._now = interval, now
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="purger", daemon=True)
+        self._log = structlog.get_logger("authserver.purger")
+
+    def start(self) -> None:
+        """Begin; the first round comes after one interval, so that starting is quick."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and wait for a round that is under way."""
+        self._stopping.set()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self._round()
+
+    def _round(self) -> None:
+        try:
+            purged = purge_once(self._replay_guard, self._revocations, now=self._now())
+        except Exception as error:  # noqa: BLE001 -- a thread that dies here would let the table grow for ever
+            self._log.error("purge_failed", error=type(error).__name__, detail=str(error)[:200])
+            return
+        if purged != Purged(0, 0):
+            self._log.info("purged", used_assertions=purged.used_assertions, revocations=purged.revocations)

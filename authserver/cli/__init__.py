@@ -1,0 +1,42 @@
+"""The command `authserver`. Only names and summaries are known here; a command is imported when it runs."""
+
+import click
+
+from authserver.cli.failures import explained
+from authserver.cli.lazy import LazyCommand, LazyGroup
+
+COMMANDS = {
+    "serve": LazyCommand("authserver.cli.serve:serve", "Start the server: both parts, or auth or fhir alone."),
+    "demo": LazyCommand("authserver.cli.demo:demo", "Walk through the whole flow against a real server."),
+    "client": LazyCommand("authserver.cli.client:client", "Register clients, list, show, disable and delete them."),
+    "token": LazyCommand("authserver.cli.token:token", "Get an access token with a client's private key."),
+    "introspect": LazyCommand("authserver.cli.token:introspect", "Ask what an access token is worth."),
+    "keys": LazyCommand("authserver.cli.keys:keys", "Show the keys that the server signs with."),
+    "fhir": LazyCommand("authserver.cli.fhir:fhir", "Load resources into the FHIR database."),
+    "db": LazyCommand("authserver.cli.db:db", "Upgrade the databases, forget expired rows."),
+    "config": LazyCommand("authserver.cli.config_command:config", "Show the settings and where they come from."),
+}
+
+
+class _Root(LazyGroup):
+    """The command itself; says every foreseeable error in lines instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was asked for."""
+        with explained():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Root, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="authserver")
+def command() -> None:
+    """A SMART Backend Services authorization server, with the FHIR layer that it protects.
+
+    Settings come from AUTHSERVER_* variables; `authserver config show` lists them all. Exit codes: 0 done,
+    1 refused or failed, 2 wrong usage or settings, 3 the server does not answer.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    command(prog_name="authserver")

@@ -1,0 +1,57 @@
+"""`authserver db`: bring the databases to the current schema, and forget expired rows, by command."""
+
+import click
+
+from authserver.cli.connection import json_option, local_fhir_settings, local_settings
+from authserver.cli.output import print_json
+
+
+@click.group()
+def db() -> None:
+    """Upgrade the databases, forget expired rows."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the registry's and the FHIR layer's databases to the schema of this version; changes nothing twice."""
+    import os
+
+    from authserver.adapters.sql import schema
+    from authserver.adapters.sql.engine import open_engine
+    from authserver.cli.first_start import make_private
+    from authserver.fhir.definitions.tables import load_definitions
+    from authserver.fhir.store.sql_store import open_store
+
+    settings, (fhir_settings, instance_dir) = local_settings(), local_fhir_settings()
+    os.umask(0o077)
+    make_private(instance_dir)
+    engine = open_engine(settings.database_url)
+    try:
+        schema.upgrade(engine)
+        click.echo(f"registry: at revision {schema.current_revision(engine)}")
+    finally:
+        engine.dispose()
+    open_store(fhir_settings.fhir_database_url, load_definitions()).close()
+    click.echo("FHIR: current")
+
+
+@db.command()
+@json_option
+def purge(*, as_json: bool) -> None:
+    """Forget used assertions and revocations that have expired; a running server does so by itself."""
+    from dataclasses import asdict
+
+    from authserver import clock
+    from authserver.adapters.purger import purge_once
+    from authserver.adapters.sql.engine import open_engine
+    from authserver.adapters.sql.stores import SqlStores
+
+    stores = SqlStores(open_engine(local_settings().database_url))
+    try:
+        purged = purge_once(stores.replay_guard, stores.revocations, now=clock.now())
+    finally:
+        stores.close()
+    if as_json:
+        print_json(asdict(purged))
+    else:
+        click.echo(f"forgot {purged.used_assertions} used assertions and {purged.revocations} revocations")

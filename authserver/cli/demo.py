@@ -1,0 +1,79 @@
+"""`authserver demo`: the whole flow against a real server, each request and answer shown, and whether it held."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from authserver.cli.connection import as_operator, json_option, operator_options
+from authserver.cli.output import print_json
+
+if TYPE_CHECKING:
+    from authserver.cli.demo_story import Step, Story
+
+
+@click.command()
+@operator_options
+@json_option
+@click.pass_context
+def demo(ctx: click.Context, *, url: str | None, user: str, secret_file: Path | None, as_json: bool) -> None:
+    """Walk through the whole flow: register, token, introspection, FHIR search, refusals, revocation.
+
+    Starts a server of its own with invented patients, and stops it at the end. With --url it uses a running
+    one, which must be on this machine and in development mode, and cleans up after itself. Exit code 0 only if
+    every step held.
+    """
+    from authserver.cli.serving import exit_at_signals
+
+    exit_at_signals(1)
+    taken = []
+    with _story(url, user, secret_file) as story:
+        if not as_json:
+            click.echo(f"The server is {story.remote.url}; the client publishes its keys at {story.jwks_uri}.\n")
+        for number, step in enumerate(story.steps(), 1):
+            taken.append(step)
+            if not as_json:
+                _tell(number, step)
+    failed = [step for step in taken if not step.held]
+    if as_json:
+        print_json([asdict(step) for step in taken])
+    else:
+        click.echo(f"{len(taken) - len(failed)} of {len(taken)} steps held.")
+    ctx.exit(1 if failed else 0)
+
+
+@contextmanager
+def _story(url: str | None, user: str, secret_file: Path | None) -> "Iterator[Story]":
+    import secrets
+
+    from authserver.cli.demo_server import demo_server, key_host
+    from authserver.cli.demo_story import Story
+    from authserver.cli.private_keys import new_key
+    from authserver.cli.remote import Remote
+
+    pair = new_key("ES384")
+    with ExitStack() as running:
+        jwks_uri = running.enter_context(key_host(pair.public_jwk))
+        if url is not None:
+            remote, client_id, min_matches = as_operator(url, user, secret_file), f"demo-{secrets.token_hex(4)}", 0
+        else:
+            server = running.enter_context(demo_server())
+            remote, client_id, min_matches = Remote(server.url, server.operator), "demo-clinic", 2
+        running.enter_context(remote)
+        story = Story(remote, client_id, pair, jwks_uri, min_matches)
+        running.callback(story.clean_up)
+        yield story
+
+
+def _tell(number: int, step: "Step") -> None:
+    click.echo(f"{number:>2}  {step.title}")
+    click.echo(f"    → {step.request}")
+    click.echo(f"    ← {step.came}")
+    if step.held:
+        click.secho(f"    ✓ {step.expected}", fg="green")
+    else:
+        click.secho(f"    ✗ expected {step.expected}", fg="red")
+    click.echo()

@@ -1,0 +1,56 @@
+"""`authserver fhir`: load files of resources into the FHIR database."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from authserver.cli.connection import json_option, local_fhir_settings
+from authserver.cli.output import is_terminal, print_json
+
+if TYPE_CHECKING:
+    from authserver.fhir.loading import Progress
+
+
+@click.group()
+def fhir() -> None:
+    """Load resources into the FHIR database."""
+
+
+@fhir.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--tenant", default="", help="Tenant that the resources belong to. Default: none.")
+@json_option
+def load(files: tuple[Path, ...], *, tenant: str, as_json: bool) -> None:
+    """Load transaction Bundles (.json) and resources by line (.ndjson), each plain or .gz.
+
+    Loading the same files again changes nothing.
+    """
+    import os
+
+    from authserver.cli.first_start import make_private
+    from authserver.fhir.definitions.tables import load_definitions
+    from authserver.fhir.loading import load_files
+    from authserver.fhir.store.sql_store import open_store
+
+    settings, instance_dir = local_fhir_settings()
+    os.umask(0o077)
+    make_private(instance_dir)
+    store = open_store(settings.fhir_database_url, load_definitions())
+    try:
+        last = load_files(store, files, tenant=tenant, progress=_report)
+    finally:
+        store.close()
+        if is_terminal("stderr"):
+            click.echo(err=True)
+    resources, changed = (last.resources, last.changed) if last else (0, 0)
+    if as_json:
+        print_json({"files": len(files), "resources": resources, "changed": changed})
+    else:
+        click.echo(f"{resources} resources in {len(files)} files, {changed} of them new or changed")
+
+
+def _report(progress: "Progress") -> None:
+    """Write where loading is: over the same line on a terminal, a line for each step elsewhere."""
+    line = f"{progress.path.name}: {progress.resources} resources"
+    click.echo(f"\r\x1b[K{line}" if is_terminal("stderr") else line, err=True, nl=not is_terminal("stderr"))

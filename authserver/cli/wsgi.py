@@ -1,0 +1,146 @@
+"""The processes' WSGI applications: both parts behind one port, or one of them. Each reads the settings anew.
+
+The names `both`, `auth` and `fhir` are factories, for the built-in server and for any other WSGI server.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from flask import Flask
+
+from authserver import app as auth_app
+from authserver import clock
+from authserver.adapters.purger import Purger
+from authserver.app import Parts, Services
+from authserver.cli import configuration, logs
+from authserver.cli.configuration import Configuration, Role
+from authserver.fhir import app as fhir_app
+from authserver.fhir.constraint import Constraint
+from authserver.fhir.definitions.tables import load_definitions
+from authserver.fhir.introspection import DirectIntrospection, HttpIntrospection, Introspection, RequestDescription
+from authserver.fhir.store.sql_store import SqlStore, open_store
+from authserver.protocol.policy import PolicyRequest
+from authserver.services.token_introspection import TokenIntrospection
+from authserver.web import errors as web_errors
+from authserver.web.health import health_blueprint
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_HEALTH = ("/healthz", "/readyz")
+
+
+def both() -> "WSGIApplication":
+    """Return both parts: what is below the FHIR base's path goes to the FHIR layer, the rest to the other."""
+    loaded = _load("both")
+    parts, services = _open_auth(loaded)
+    server = auth_app.create_app(loaded.settings, parts=parts, services=services)
+    layer, _ = _fhir(loaded, direct_introspection(services.introspection))
+    prefix = loaded.fhir.base_path
+
+    def choose(path: str) -> "WSGIApplication":
+        return layer if path == prefix or path.startswith(f"{prefix}/") else server
+
+    return _dispatcher(choose)
+
+
+def auth() -> "WSGIApplication":
+    """Return the authorization server alone."""
+    loaded = _load("auth")
+    parts, services = _open_auth(loaded)
+    return auth_app.create_app(loaded.settings, parts=parts, services=services)
+
+
+def fhir() -> "WSGIApplication":
+    """Return the FHIR layer alone; it asks about tokens over HTTP, with credentials of its own."""
+    loaded = _load("fhir")
+    own = loaded.fhir
+    introspection = HttpIntrospection(
+        str(own.introspection_url),
+        own.fhir_client_id,
+        own.fhir_client_secret.get_secret_value(),
+        timeout=own.fhir_introspection_timeout,
+    )
+    layer, store = _fhir(loaded, introspection)
+    health = _health(loaded, store)
+    return _dispatcher(lambda path: health if path in _HEALTH else layer)
+
+
+def direct_introspection(introspection: TokenIntrospection) -> DirectIntrospection:
+    """Return the FHIR layer's way to introspection within one process."""
+
+    def introspect(token: str, request: RequestDescription) -> dict[str, Any]:
+        return introspection.introspect(token, request=_policy_request(request), now=clock.now())
+
+    return DirectIntrospection(introspect)
+
+
+def _policy_request(described: Mapping[str, Any]) -> PolicyRequest:
+    return PolicyRequest(
+        method=described["method"],
+        path=described["path"],
+        parameters=tuple((name, value) for name, value in described["parameters"]),
+        interaction=described["interaction"],
+        resource_type=described["resource_type"],
+        resource_id=described["resource_id"],
+    )
+
+
+def _load(role: Role) -> Configuration:
+    loaded = configuration.load(role)
+    logs.configure(loaded.settings.log_format)
+    _strip_environment()
+    return loaded
+
+
+def _strip_environment() -> None:
+    """Take out of the environment what must not reach a request.
+
+    granian copies the process's environment into every request's environ: a secret would lie there (threat F08),
+    and a variable like HTTP_PROXY would look like a header that the caller sent.
+    """
+    for name in list(os.environ):
+        if name.startswith(("HTTP_", "AUTHSERVER_")):
+            del os.environ[name]
+
+
+def _open_auth(loaded: Configuration) -> tuple[Parts, Services]:
+    parts = auth_app.open_parts(loaded.settings)
+    services = auth_app.build_services(loaded.settings, parts)
+    stores = parts.stores
+    Purger(stores.replay_guard, stores.revocations, interval=loaded.settings.purge_interval).start()
+    return parts, services
+
+
+def _fhir(loaded: Configuration, introspection: Introspection) -> tuple[Flask, SqlStore]:
+    definitions = load_definitions()
+    store = open_store(loaded.fhir.fhir_database_url, definitions)
+    layer = fhir_app.create_app(
+        loaded.fhir,
+        store=store,
+        introspection=introspection,
+        smart_configuration=auth_app.smart_configuration(loaded.settings),
+        definitions=definitions,
+    )
+    return layer, store
+
+
+def _health(loaded: Configuration, store: SqlStore) -> Flask:
+    """Return /healthz and /readyz for a process that has only the FHIR layer."""
+    app = Flask("authserver.health", static_folder=None)
+    web_errors.install(app, https=loaded.settings.issuer.startswith("https://"))
+    app.register_blueprint(health_blueprint(lambda: _reads(store)))
+    return app
+
+
+def _reads(store: SqlStore) -> None:
+    store.read(Constraint.system(""), "Patient", "-")
+
+
+def _dispatcher(choose: Callable[[str], "WSGIApplication"]) -> "WSGIApplication":
+    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        chosen = choose(cast("str", environ.get("PATH_INFO", "")))
+        return chosen(environ, start_response)
+
+    return application
