@@ -1,0 +1,53 @@
+"""Several server processes on one PostgreSQL keep the promises of one."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.builders import CLIENT_ID, ROOT_SECRET
+from tests.cli.programs import serving
+from tests.keys import key
+from tests.postgres import PostgresCluster
+from tests.stories.world import KeyHost, World
+
+
+@contextmanager
+def three_workers(folder: Path, postgres: PostgresCluster) -> Iterator[World]:
+    """Start an authorization server of three processes on an empty database."""
+    variables = {"AUTHSERVER_DATABASE_URL": postgres.create_database(), "AUTHSERVER_ROOT_SECRET": ROOT_SECRET}
+    with serving(folder, "auth", "--dev", "--workers", "3", **variables) as server:
+        yield World(server)
+
+
+def test_b08_an_assertion_is_accepted_once_by_three_workers(
+    postgres: PostgresCluster, key_host: KeyHost, tmp_path: Path
+) -> None:
+    """B08 on PostgreSQL: the same assertion 200 times at once gives one token; so for each of five."""
+    pair = key("ES384", "ec-1")
+    with three_workers(tmp_path, postgres) as world:
+        world.register(key_host.open("/jwks.json"))
+        assertions = [world.assertion(pair) for _ in range(5)]
+        with ThreadPoolExecutor(32) as pool:
+            answers = list(pool.map(lambda n: (n % 5, world.ask(assertions[n % 5]).status_code), range(1_000)))
+
+    assert Counter(answers) == Counter(
+        {(number, status): times for number in range(5) for status, times in ((200, 1), (400, 199))}
+    )
+
+
+def test_x50_a_change_is_seen_by_every_worker_at_the_next_request(
+    postgres: PostgresCluster, key_host: KeyHost, tmp_path: Path
+) -> None:
+    """X50: after the answer to PUT no worker calls the token active; before it every worker does."""
+    with three_workers(tmp_path, postgres) as world:
+        address = key_host.open("/jwks.json")
+        world.register(address)
+        token = world.ask(world.assertion(key("ES384", "ec-1"))).json()["access_token"]
+        before = {world.introspect(token)["active"] for _ in range(20)}
+        world.register(address, CLIENT_ID, active=False)
+
+        after = {world.introspect(token)["active"] for _ in range(20)}
+
+    assert (before, after) == ({True}, {False})

@@ -1,0 +1,63 @@
+"""The documentation is true: settings, links, commands and names that it mentions exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from authserver.fhir.settings import FhirSettings
+from authserver.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    """docs/settings.md lists the variables of both parts."""
+    documented = set(re.findall(r"^\| `AUTHSERVER_([A-Z_]+)`", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))
+
+    assert documented == {name.upper() for name in [*Settings.model_fields, *FhirSettings.model_fields]}
+
+
+def test_the_documented_meaning_of_a_setting_is_the_models() -> None:
+    """A row is the description of the field, word by word."""
+    text = (ROOT / "docs/settings.md").read_text()
+    fields = {**FhirSettings.model_fields, **Settings.model_fields}
+
+    missing = [name for name, field in fields.items() if not field.description or field.description not in text]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """Relative links name files of the project."""
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    """make run, make demo, make test, make lint, make types."""
+    named = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / "README.md").read_text()))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert named - targets == set()
+
+
+def test_every_module_of_the_architecture_page_exists() -> None:
+    """The folder tree of docs/architecture.md names modules that are there."""
+    tree = (ROOT / "docs/architecture.md").read_text().split("```text")[1].split("```")[0]
+    named = set(re.findall(r"\b([a-z_]+\.py)\b", tree))
+    there = {path.name for path in (ROOT / "authserver").rglob("*.py")}
+
+    assert named - there == set()
+
+
+def test_no_page_names_a_machine() -> None:
+    """No absolute path of a machine, no host of a package index."""
+    found = [
+        page.name for page in PAGES if re.search(r"(?<![\w.])/(?:home|root|tmp|work)/|pypi\.|npmjs\.", page.read_text())
+    ]
+
+    assert found == []
