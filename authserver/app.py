@@ -171,7 +171,7 @@ def client_rules(settings: Settings) -> ClientRules:
 
 def _metadata(settings: Settings) -> Mapping[str, Any]:
     return {
-        "endpoints": metadata.Endpoints(settings.issuer, settings.fhir_base_url),
+        "endpoints": metadata.Endpoints(settings.issuer),
         "algorithms": settings.assertion_algorithms,
         "wildcard_types": settings.wildcard,
     }

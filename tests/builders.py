@@ -1,10 +1,14 @@
 """Valid by default: clients, assertions and whole servers in memory, so that a test changes one thing."""
 
+import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
+from _pytest.mark.structures import ParameterSet
 
 from authserver.adapters.key_files import open_signer
 from authserver.adapters.memory import MemoryStores
@@ -142,7 +146,7 @@ class PlainHasher:
 def make_settings(folder: Path, **changes: Any) -> Settings:
     """Return settings of a server at ISSUER whose files lie in `folder`."""
     return Settings(
-        _env_file=None,
+        _env_file=None,  # type: ignore[call-arg]  # of pydantic-settings; no field declares it
         **{"issuer": ISSUER, "instance_dir": folder / "instance", "keys_dir": folder / "keys", **changes},
     )
 
@@ -157,3 +161,9 @@ def make_parts(folder: Path, *, jwks: Mapping[str, Any] | None = None) -> Parts:
         hasher=PlainHasher(),
         audit_log=RecordingAuditLog(),
     )
+
+
+def vectors(name: str, where: Callable[[dict[str, Any]], bool] = lambda case: True) -> list[ParameterSet]:
+    """Return the cases of tests/vectors/NAME.json as parameters, with ids such as `A12-two-exp-members`."""
+    cases = json.loads((Path(__file__).parent / "vectors" / f"{name}.json").read_text())
+    return [pytest.param(case, id=f"{case['id']}-{'-'.join(case['name'].split())}") for case in cases if where(case)]

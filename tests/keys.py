@@ -24,8 +24,8 @@ class KeyPair:
     @property
     def jwk(self) -> dict[str, Any]:
         """The public half, with kid, use and alg."""
-        exporter = {"RS": RSAAlgorithm, "PS": RSAAlgorithm, "ES": ECAlgorithm, "Ed": OKPAlgorithm}[self.algorithm[:2]]
-        public = exporter.to_jwk(self.private.public_key(), as_dict=True)
+        exporters: dict[str, Any] = {"RS": RSAAlgorithm, "PS": RSAAlgorithm, "ES": ECAlgorithm, "Ed": OKPAlgorithm}
+        public = exporters[self.algorithm[:2]].to_jwk(self.private.public_key(), as_dict=True)
         members = {name: value for name, value in public.items() if name not in ("key_ops", "alg", "use")}
         return {**members, "kid": self.kid, "use": "sig", "alg": self.algorithm}
 
@@ -37,6 +37,8 @@ class KeyPair:
     def sign(self, claims: dict[str, Any], *, header: dict[str, Any] | None = None) -> str:
         """Return a compact JWS; `header` adds members, None as a value leaves a member out."""
         members = {"kid": self.kid, "typ": "JWT", **(header or {})}
+        # PyJWT leaves out a typ of None by itself, and would put in its own for a missing one.
+        members = {name: value for name, value in members.items() if value is not None or name == "typ"}
         return jwt.encode(claims, self.private, algorithm=self.algorithm, headers=members)
 
 
@@ -49,7 +51,12 @@ def new_key(algorithm: str = "ES384", *, kid: str = "key-1", bits: int = 2048) -
     return KeyPair(rsa.generate_private_key(public_exponent=65537, key_size=bits), algorithm, kid)
 
 
-@cache
 def key(algorithm: str = "ES384", kid: str = "key-1") -> KeyPair:
     """Return the run's key pair for this algorithm and kid."""
+    return _key_of_this_run(algorithm, kid)
+
+
+@cache
+def _key_of_this_run(algorithm: str, kid: str) -> KeyPair:
+    # Its own function: the cache tells `key()` from `key("ES384")`.
     return new_key(algorithm, kid=kid)

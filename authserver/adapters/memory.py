@@ -69,12 +69,10 @@ class MemoryResourceStore:
         text = json.dumps(body, allow_nan=False)
         with self._lock:
             record = self._record(resource_type, resource_id)
-            current = record.current
-            _require_version(current, if_match)
+            _require_version(record.current, if_match)
             version = (_following(record, (resource_type, resource_id), now=now), text)
-            kept_hash = record.secret_hash if current else None
             self._records[resource_type, resource_id] = _Record(
-                (*record.versions, version), secret_hash or kept_hash, frozenset(links)
+                (*record.versions, version), secret_hash or record.secret_hash, frozenset(links)
             )
         return _opened(version)
 

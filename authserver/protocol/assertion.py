@@ -4,6 +4,7 @@ Sources: SMART App Launch 2.2 "Client Authentication: Asymmetric"; RFC 7523 sect
 peek() -> check_header() -> verify(); only verify() returns a VerifiedAssertion.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NewType
@@ -93,7 +94,7 @@ def verify(
     if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI_LENGTH:
         raise InvalidClient(detail="jti is missing or no short string", reason="jti_missing")
     # The claim outlives every moment at which any server of ours, its clock a little slow, could accept it.
-    return VerifiedAssertion(Assertion(client.id, jti, until=int(expires) + EXPIRED_LEEWAY + FUTURE_LEEWAY))
+    return VerifiedAssertion(Assertion(client.id, jti, until=math.ceil(expires) + EXPIRED_LEEWAY + FUTURE_LEEWAY))
 
 
 def _typ(header: Mapping[str, Any]) -> object:

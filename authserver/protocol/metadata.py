@@ -14,7 +14,6 @@ class Endpoints:
     """The absolute URLs of this server; `issuer` has no trailing slash."""
 
     issuer: str
-    fhir_base: str
 
     @property
     def token(self) -> str:

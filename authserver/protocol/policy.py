@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -72,7 +73,8 @@ def from_resource(body: Mapping[str, Any], *, policy_id: str) -> AccessPolicy:
         read = _Registration.model_validate(body)
     except ValidationError as error:
         raise InvalidResource(shape_issues("AccessPolicy", error)) from error
-    issues = [*_engine_issues(read.engine), *_condition_issues(body)]
+    issues = list(_condition_issues(body) if read.engine == ALLOW else _engine_issues(read.engine))
+    issues.extend(_misspelled_links(read.model_extra or {}))
     if read.id not in (None, "", policy_id):
         issues.append(Issue("AccessPolicy.id", "the id in the body is not the id in the path", "value"))
     clients = set()
@@ -106,8 +108,6 @@ def _allows(policy: AccessPolicy, _request: PolicyRequest) -> bool:
 
 
 def _engine_issues(engine: str) -> Iterable[Issue]:
-    if engine == ALLOW:
-        return
     known = "is not supported by this server" if engine in KNOWN_ENGINES else "is unknown"
     yield Issue("AccessPolicy.engine", f"this engine {known}; supported: {ALLOW}", "not-supported")
 
@@ -118,6 +118,13 @@ def _condition_issues(body: Mapping[str, Any]) -> Iterable[Issue]:
         if name in body:
             diagnostics = f"the engine {ALLOW} knows no such condition, so the policy would be wider than it says"
             yield Issue(f"AccessPolicy.{name}", diagnostics, "not-supported")
+
+
+def _misspelled_links(unknown: Iterable[str]) -> Iterable[Issue]:
+    """Find `links` and the like: unknown members have no effect, and a policy without links is for every client."""
+    for name in unknown:
+        if get_close_matches(name.lower(), ["link"], cutoff=0.7):
+            yield Issue(f"AccessPolicy.{name}", "unknown member; did you mean link?", "structure")
 
 
 def _client_of(link: _Link) -> str | None:

@@ -34,7 +34,7 @@ _PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 # change the answer, not narrow it.
 _COMMON_PARAMETERS = frozenset({"_id", "_lastUpdated", "_profile", "_security", "_source", "_tag"})
 # What looks like a resource scope in the wrong case is a mistake to report, not a name that quietly grants nothing.
-_NAMED_SCOPE = re.compile(r"(?!(?i:system|patient|user)/(?:[A-Z*]|.*\.))[A-Za-z0-9_:/.\-]+")
+_NAMED_SCOPE = re.compile(r"(?!(?i:system|patient|user)/(?:[A-Z*]|.*\.))[A-Za-z0-9_][A-Za-z0-9_:/.\-]*")
 _VALUE_SAFE = "!$'()*,-./:;@_~|"
 
 

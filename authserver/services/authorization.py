@@ -52,7 +52,7 @@ class Authorization:
         active = self.introspection.active(token, now=now)
         if active is None or not access_token.audience_of(active.claims) & self.audiences:
             raise LoginRequired(detail="bearer token is not active here", reason="bearer_refused")
-        return Caller(active.client, scopes.parse_set(active.claims["scope"]))
+        return Caller(active.client, scopes.collect(active.claims["scope"].split(" ")))
 
     def by_assertion(self, request: ClientAssertion, *, now: int) -> Caller:
         """Prove a caller by private_key_jwt; its registered scopes limit it. Raises InvalidClient."""

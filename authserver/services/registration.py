@@ -129,6 +129,8 @@ def ensure_root(registration: Registration, *, secret: str, now: int) -> None:
         body = {"active": True, "name": "the operator", "grant_types": ["basic"]} if root is None else root.body
         root = store.put(CLIENT, ROOT, body, now=now, secret_hash=hasher.hash(secret), links=())
         registration.audit_log.record("root_secret_set", version_id=root.version_id)
-    if store.get(ACCESS_POLICY, ROOT) is None:
-        policy = {"engine": "allow", "link": [{"id": ROOT, "resourceType": CLIENT}]}
-        registration.put(ACCESS_POLICY, ROOT, policy, actor="first-start", now=now)
+    # A root that was deleted is registered anew as another client, to which its former policy does not apply.
+    candidates = store.linked(ACCESS_POLICY, (UNLINKED, policy_link(ROOT, root.generation)))
+    if all(policy.id != ROOT for policy in candidates):
+        allow = {"engine": "allow", "link": [{"id": ROOT, "resourceType": CLIENT}]}
+        registration.put(ACCESS_POLICY, ROOT, allow, actor="first-start", now=now)

@@ -7,7 +7,7 @@ from threading import Lock
 from authserver.errors import InvalidResource
 from authserver.protocol import client as client_protocol
 from authserver.protocol import policy as policy_protocol
-from authserver.protocol.client import Client, ClientRules
+from authserver.protocol.client import RESOURCE_ID, Client, ClientRules
 from authserver.protocol.policy import AccessPolicy
 from authserver.services.ports import ACCESS_POLICY, CLIENT, UNLINKED, AuditLog, ResourceStore, StoredResource
 
@@ -17,14 +17,17 @@ MAX_KEPT = 10_000
 class Registry:
     """Compiles what the store holds. Every look-up asks the store for the current version first."""
 
-    def __init__(self, store: ResourceStore, *, rules: ClientRules, audit_log: AuditLog) -> None:
-        self._store, self._rules, self._audit_log = store, rules, audit_log
+    def __init__(
+        self, store: ResourceStore, *, rules: ClientRules, audit_log: AuditLog, max_kept: int = MAX_KEPT
+    ) -> None:
+        self._store, self._rules, self._audit_log, self._max_kept = store, rules, audit_log, max_kept
         self._clients: OrderedDict[object, Client | None] = OrderedDict()
         self._lock = Lock()
 
     def client(self, client_id: str) -> Client | None:
         """Return the registered client, active or not; None when there is none that this server can work with."""
-        stored = self._store.get(CLIENT, client_id)
+        # What is no id is in no store; it may hold characters that a database refuses with an error.
+        stored = self._store.get(CLIENT, client_id) if RESOURCE_ID.fullmatch(client_id) else None
         if stored is None:
             return None
         version = (stored.id, stored.generation, stored.version_id, stored.secret_hash)
@@ -34,17 +37,23 @@ class Registry:
         compiled = self._compile(stored)
         with self._lock:
             self._clients[version] = compiled
-            if len(self._clients) > MAX_KEPT:
+            if len(self._clients) > self._max_kept:
                 self._clients.popitem(last=False)
         return compiled
 
     def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
         """Return the candidates for this client, ordered by id: the unlinked policies and those linked to it."""
         links = (UNLINKED, policy_link(client.id, client.generation))
-        return [
-            policy_protocol.from_resource(stored.body, policy_id=stored.id)
-            for stored in self._store.linked(ACCESS_POLICY, links)
-        ]
+        compiled = (self._policy(stored) for stored in self._store.linked(ACCESS_POLICY, links))
+        return [policy for policy in compiled if policy is not None]
+
+    def _policy(self, stored: StoredResource) -> AccessPolicy | None:
+        try:
+            return policy_protocol.from_resource(stored.body, policy_id=stored.id)
+        except InvalidResource as error:
+            # Policies only ever allow, so one that this version cannot read is left out (threat G07: deny and alarm).
+            self._audit_log.record("policy_unusable", policy=stored.id, detail=error.detail)
+            return None
 
     def _compile(self, stored: StoredResource) -> Client | None:
         try:

@@ -66,11 +66,17 @@ class TokenIssuance:
         granted = scopes.grant(requested, client.scope, wildcard_types=self.rules.wildcard_types)
         if not granted:
             raise InvalidScope(detail=f"{client.id}: nothing of the request is registered")
-        if client.strict_scope and self._everything(requested) != granted:
+        if client.strict_scope and not scopes.within(requested, granted, wildcard_types=self.rules.wildcard_types):
             raise InvalidScope(
                 "The request goes beyond the registered scopes, and this client asked to be refused then.",
                 detail=f"{client.id}: scope_mode is strict",
                 reason="scope_narrowed",
+            )
+        if len(str(granted)) > access_token.MAX_SCOPE_LENGTH:
+            raise InvalidScope(
+                "The scopes are too many for one access token.",
+                detail=f"{client.id}: {len(str(granted))} characters",
+                reason="scope_too_long",
             )
         return granted
 
@@ -80,9 +86,6 @@ class TokenIssuance:
         if self.rules.scope_required:
             raise InvalidScope("The parameter scope is missing.", reason="scope_missing")
         return client.scope
-
-    def _everything(self, requested: ScopeSet) -> ScopeSet:
-        return scopes.grant(requested, requested, wildcard_types=self.rules.wildcard_types)
 
     def _audience(self, client: Client, request: TokenRequest) -> tuple[str, ...]:
         """Return the registered audience, or the part of it that was asked for (RFC 8707 section 2)."""

@@ -10,9 +10,7 @@ from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
 from authserver.adapters.sql.tables import metadata
-from tests.postgres import PostgresCluster, postgres
-
-__all__ = ["postgres"]
+from tests.postgres import PostgresCluster
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -102,13 +102,16 @@ def test_second_start_uses_the_same_key(tmp_path: Path) -> None:
 
 def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib; from authserver.adapters.key_files import open_signer;"
-        "sys.stdin.read(); print(open_signer(pathlib.Path(sys.argv[1])).list_keys()[0].kid)"
+        "import sys, pathlib; from authserver.adapters.key_files import open_signer; print('ready', flush=True);"
+        "sys.stdin.read(); print(open_signer(pathlib.Path(sys.argv[1]), algorithm='RS256').list_keys()[0].kid)"
     )
     arguments = [sys.executable, "-c", program, str(tmp_path / "keys")]
     processes = [
-        subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
+        subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
     for process in processes:
         assert process.stdin is not None
         process.stdin.close()

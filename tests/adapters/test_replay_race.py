@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -167,9 +168,11 @@ def test_frozen_server_is_an_error_in_seconds(postgres: PostgresCluster) -> None
     upgrade(engine)
     stores = SqlStores(engine)
 
+    started = time.monotonic()
     with pytest.raises(StorageUnavailable):
         ask_while_frozen(stores)
 
+    assert time.monotonic() - started < 6
     assert stores.replay_guard.claim("acme", "j1", until=100) is True
     stores.close()
 
@@ -177,11 +180,14 @@ def test_frozen_server_is_an_error_in_seconds(postgres: PostgresCluster) -> None
 def ask_while_frozen(stores: SqlStores) -> None:
     with stores.database.writing() as connection:
         pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        thaw = threading.Timer(10, os.kill, [pid, signal.SIGCONT])
+        thaw.start()
         os.kill(pid, signal.SIGSTOP)
         try:
             connection.execute(text("SELECT 1"))
         finally:
             os.kill(pid, signal.SIGCONT)
+            thaw.cancel()
 
 
 def test_locked_row_is_an_error_in_seconds(postgres: PostgresCluster) -> None:

@@ -153,14 +153,14 @@ def _version(connection: Connection, change: _Change, version_id: int) -> Stored
 
 def _write(connection: Connection, change: _Change, before: Row[Any]) -> StoredResource:
     """Add the version, point the row at it, file the links; return the version as the history shows it."""
-    starts = before.deleted  # a former life's secret and time of birth are not this one's
-    kept_hash = None if starts or change.method == "DELETE" else before.secret_hash
+    starts = before.deleted  # a new life: only the count of versions goes on
     row = {
         "version_id": before.version_id + 1,
         "generation": before.generation + 1 if starts else before.generation,
         "created_at": change.now if starts else before.created_at,
     }
-    state = {"deleted": change.method == "DELETE", "secret_hash": change.secret_hash or kept_hash}
+    ends = change.method == "DELETE"
+    state = {"deleted": ends, "secret_hash": None if ends else change.secret_hash or before.secret_hash}
     connection.execute(update(resource).where(_same_id(resource, change)).values(**row, **state))
     version = row | {"resource_type": change.resource_type, "id": change.id, "last_updated": change.now}
     statement = insert(resource_version).values(**version, method=change.method, body=change.body)
