@@ -93,9 +93,7 @@ def open_parts(settings: Settings) -> Parts:
     """Open the adapters that the settings name. The database must have been upgraded before."""
     return Parts(
         stores=SqlStores(open_engine(settings.database_url)),
-        signer=open_signer(
-            settings.keys_dir, algorithm=settings.signing_algorithm, active_kid=settings.signing_kid
-        ),
+        signer=open_signer(settings.keys_dir, algorithm=settings.signing_algorithm, active_kid=settings.signing_kid),
         jwks_source=_jwks_source(settings),
         hasher=Argon2Hasher(),
         audit_log=LogAuditLog(),

@@ -54,7 +54,7 @@ def new(
 
     if scope is None and not basic:
         raise click.UsageError("--scope is needed: what may the client ask for?")
-    with as_operator(url, user, secret_file) as remote:
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
         registering.require_new(remote, client_id)
         if basic:
             made = registering.with_secret(remote, client_id, scope=(scope or _BASIC_SCOPE).split())
@@ -82,7 +82,7 @@ def add(
     """Register the client ID by the address of its own keys, and show the keys found there."""
     from authserver.cli import registering
 
-    with as_operator(url, user, secret_file) as remote:
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
         registering.require_new(remote, client_id)
         made = registering.with_jwks_uri(remote, client_id, scope=scope.split(), jwks_uri=jwks_uri)
     _show_made(made.document, made.lines, as_json=as_json)
@@ -91,9 +91,9 @@ def add(
 @client.command("list")
 @operator_options
 @json_option
-def list_clients(url: str | None, user: str, secret_file: Path | None, *, as_json: bool) -> None:
+def list_clients(*, url: str | None, user: str, secret_file: Path | None, as_json: bool) -> None:
     """List the registered clients."""
-    with as_operator(url, user, secret_file) as remote:
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
         found = remote.search("Client")
     if as_json:
         print_json(found)
@@ -109,7 +109,7 @@ def show(client_id: str, *, url: str | None, user: str, secret_file: Path | None
     """Show one client with the policies that are linked to it."""
     from authserver.cli.registering import policies_of
 
-    with as_operator(url, user, secret_file) as remote:
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
         resource, policies = _existing(remote, client_id), policies_of(remote, client_id)
     if as_json:
         print_json({"client": resource, "policies": policies})
@@ -125,8 +125,8 @@ def show(client_id: str, *, url: str | None, user: str, secret_file: Path | None
 @json_option
 def disable(client_id: str, *, url: str | None, user: str, secret_file: Path | None, as_json: bool) -> None:
     """Disable a client: it gets no tokens, and those that it has end at once."""
-    with as_operator(url, user, secret_file) as remote:
-        stored = remote.put("Client", client_id, {**_existing(remote, client_id), "active": False})
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
+        stored = remote.put("Client", client_id, body={**_existing(remote, client_id), "active": False})
     _show_made(stored, [f"{client_id} is disabled."], as_json=as_json)
 
 
@@ -136,8 +136,8 @@ def disable(client_id: str, *, url: str | None, user: str, secret_file: Path | N
 @json_option
 def enable(client_id: str, *, url: str | None, user: str, secret_file: Path | None, as_json: bool) -> None:
     """Enable a disabled client again."""
-    with as_operator(url, user, secret_file) as remote:
-        stored = remote.put("Client", client_id, {**_existing(remote, client_id), "active": True})
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
+        stored = remote.put("Client", client_id, body={**_existing(remote, client_id), "active": True})
     _show_made(stored, [f"{client_id} is enabled."], as_json=as_json)
 
 
@@ -151,7 +151,7 @@ def delete(client_id: str, *, yes: bool, url: str | None, user: str, secret_file
     from authserver.cli.registering import policies_of
     from authserver.cli.remote import is_only_of
 
-    with as_operator(url, user, secret_file) as remote:
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
         resource = _existing(remote, client_id)
         own = [policy["id"] for policy in policies_of(remote, client_id) if is_only_of(policy, client_id)]
         if not yes:

@@ -3,13 +3,16 @@
 Adds what only the command line needs: secrets from files, and where each value came from.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from authserver import settings as auth_settings
 from authserver.fhir.settings import FhirSettings
@@ -28,8 +31,10 @@ class SecretFiles(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=_ENV_FILE, extra="ignore", frozen=True)
 
-    root_secret_file: Path | None = None
-    fhir_client_secret_file: Path | None = None
+    root_secret_file: Path | None = Field(default=None, description="File that holds the secret of the client root.")
+    fhir_client_secret_file: Path | None = Field(
+        default=None, description="File that holds the FHIR layer's client secret."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +58,9 @@ def load(role: Role | None = None, **overrides: Any) -> Configuration:
     problems: list[str] = []
     secrets = _secrets(problems)
     settings = _auth(problems, {**_only(secrets, "root_secret"), **overrides})
-    fhir = _fhir(problems, settings, _only(secrets, "fhir_client_secret"))
+    fhir = _fhir(problems, settings, secrets=_only(secrets, "fhir_client_secret"))
     if settings is not None and fhir is not None:
-        problems += _role_problems(role, settings, fhir)
+        problems += _role_problems(role, settings, fhir=fhir)
     if problems or settings is None or fhir is None:
         raise SettingsError("\n".join(problems))
     return Configuration(settings, fhir)
@@ -94,7 +99,7 @@ def _auth(problems: list[str], overrides: Mapping[str, Any]) -> Settings | None:
         return None
 
 
-def _fhir(problems: list[str], settings: Settings | None, secrets: Mapping[str, Any]) -> FhirSettings | None:
+def _fhir(problems: list[str], settings: Settings | None, *, secrets: Mapping[str, Any]) -> FhirSettings | None:
     # Without the other part's settings, what it would lend is stood in for, so that all problems come at once.
     issuer, base = ("http://unknown", None) if settings is None else (settings.issuer, settings.fhir_base_url)
     lent = {"issuer": issuer, "fhir_base_url": base or f"{issuer}/fhir"}
@@ -120,7 +125,9 @@ def _derived(settings: Settings, fhir: FhirSettings) -> dict[str, Any]:
     return {name: value for name, value in defaults.items() if name not in fhir.model_fields_set}
 
 
-def _role_problems(role: Role | None, settings: Settings, fhir: FhirSettings) -> Iterator[str]:
+def _role_problems(role: Role | None, settings: Settings, *, fhir: FhirSettings) -> Iterator[str]:
+    if role != "auth" and _backend(fhir.fhir_database_url) not in ("sqlite", "postgresql"):
+        yield "AUTHSERVER_FHIR_DATABASE_URL must be sqlite:////path/file.db or postgresql://user@host/name"
     if role is None:
         return
     secret = settings.root_secret
@@ -132,6 +139,13 @@ def _role_problems(role: Role | None, settings: Settings, fhir: FhirSettings) ->
         yield "AUTHSERVER_FHIR_CLIENT_SECRET is missing: make one by `authserver client new fhir --basic`"
     if role != "auth" and settings.workers > 1 and fhir.fhir_database_url.startswith("sqlite"):
         yield "AUTHSERVER_WORKERS above 1 needs PostgreSQL in AUTHSERVER_FHIR_DATABASE_URL: SQLite serves one process"
+
+
+def _backend(database_url: str) -> str | None:
+    try:
+        return make_url(database_url).get_backend_name()
+    except ArgumentError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +171,9 @@ def rows(configuration: Configuration, *, overrides: Mapping[str, Any]) -> list[
 
 
 def _origins(overrides: Mapping[str, Any]) -> dict[str, str]:
-    import os
-
-    from dotenv import dotenv_values
-
+    in_file = DotEnvSettingsSource(Settings, env_file=_ENV_FILE).env_vars
     origins = {}
-    for source, origin in ((dotenv_values(_ENV_FILE), f"file {_ENV_FILE}"), (os.environ, "environment")):
+    for source, origin in ((in_file, f"file {_ENV_FILE}"), (os.environ, "environment")):
         for variable in source:
             if variable.upper().startswith(PREFIX):
                 origins[variable.upper().removeprefix(PREFIX).lower()] = origin
@@ -180,9 +191,6 @@ def _shown(value: object) -> str:
 
 
 def _without_password(value: str) -> str:
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
     if "://" not in value or "@" not in value:
         return value
     try:

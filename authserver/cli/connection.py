@@ -33,12 +33,12 @@ def operator_options(function: F) -> F:
     return function
 
 
-def as_operator(url: str | None, user: str, secret_file: Path | None) -> "Remote":
+def as_operator(url: str | None, *, user: str, secret_file: Path | None) -> "Remote":
     """Return the server to speak to as an operator; warns when the secret would travel in clear text."""
     from authserver.cli.remote import Remote
 
     settings = local_settings()
-    remote = Remote(url or settings.issuer, _credentials(settings, user, secret_file))
+    remote = Remote(url or settings.issuer, _credentials(settings, user, secret_file=secret_file))
     if remote.sends_in_clear:
         click.echo(f"warning: {remote.url} is not https: the secret travels in clear text", err=True)
     return remote
@@ -73,7 +73,7 @@ def local_fhir_settings() -> "tuple[FhirSettings, Path]":
     return loaded.fhir, loaded.settings.instance_dir
 
 
-def _credentials(settings: "Settings", user: str, secret_file: Path | None) -> "Credentials":
+def _credentials(settings: "Settings", user: str, *, secret_file: Path | None) -> "Credentials":
     from authserver.cli.configuration import SecretFiles
     from authserver.cli.failures import Failure
     from authserver.cli.first_start import read_secret

@@ -30,7 +30,7 @@ def demo(ctx: click.Context, *, url: str | None, user: str, secret_file: Path | 
 
     exit_at_signals(1)
     taken = []
-    with _story(url, user, secret_file) as story:
+    with _story(url, user=user, secret_file=secret_file) as story:
         if not as_json:
             click.echo(f"The server is {story.remote.url}; the client publishes its keys at {story.jwks_uri}.\n")
         for number, step in enumerate(story.steps(), 1):
@@ -46,7 +46,7 @@ def demo(ctx: click.Context, *, url: str | None, user: str, secret_file: Path | 
 
 
 @contextmanager
-def _story(url: str | None, user: str, secret_file: Path | None) -> "Iterator[Story]":
+def _story(url: str | None, *, user: str, secret_file: Path | None) -> "Iterator[Story]":
     import secrets
 
     from authserver.cli.demo_server import demo_server, key_host
@@ -58,7 +58,11 @@ def _story(url: str | None, user: str, secret_file: Path | None) -> "Iterator[St
     with ExitStack() as running:
         jwks_uri = running.enter_context(key_host(pair.public_jwk))
         if url is not None:
-            remote, client_id, min_matches = as_operator(url, user, secret_file), f"demo-{secrets.token_hex(4)}", 0
+            remote, client_id, min_matches = (
+                as_operator(url, user=user, secret_file=secret_file),
+                f"demo-{secrets.token_hex(4)}",
+                0,
+            )
         else:
             server = running.enter_context(demo_server())
             remote, client_id, min_matches = Remote(server.url, server.operator), "demo-clinic", 2

@@ -118,7 +118,7 @@ def _process(folder: Path, port: int) -> Iterator[None]:
             command, cwd=folder, env=_environment(folder), stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        _wait(process, port, log)
+        _wait(process, port, log=log)
         yield
     finally:
         _stop(process)
@@ -137,7 +137,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], port: int, *, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if answers(_LOOPBACK, port):

@@ -82,12 +82,14 @@ class Story:
         }
         answer = self.remote.as_operator("PUT", f"/Client/{self.client_id}", json=body)
         held = answer.status_code == 201 and _document(answer).get("jwks_uri") == self.jwks_uri
-        return _step("register a client by its key set's address", answer, body, expected="201, the Client", held=held)
+        return _step(
+            "register a client by its key set's address", answer, body=body, expected="201, the Client", held=held
+        )
 
     def _allow(self, title: str) -> Step:
         body = allow_policy(self.client_id)
         answer = self.remote.as_operator("PUT", f"/AccessPolicy/{self.client_id}", json=body)
-        return _step(title, answer, body, expected="201, the AccessPolicy", held=answer.status_code == 201)
+        return _step(title, answer, body=body, expected="201, the AccessPolicy", held=answer.status_code == 201)
 
     def _discover(self) -> Step:
         answer = self.remote.send("GET", "/.well-known/smart-configuration")
@@ -104,13 +106,13 @@ class Story:
         held = answer.status_code == 200 and document.get("token_type") == "Bearer" and bool(self._token)
         form = token_form(self._assertion, scope=SCOPE)
         title = f"get a token by an assertion signed {self.pair.algorithm}"
-        return _step(title, answer, form, expected="200, a Bearer token", held=held)
+        return _step(title, answer, body=form, expected="200, a Bearer token", held=held)
 
     def _replay(self) -> Step:
         answer = self._post_assertion()
         held = answer.status_code == 400 and _document(answer).get("error") == "invalid_client"
         form = token_form(self._assertion, scope=SCOPE)
-        return _step("send the same assertion again", answer, form, expected="400 invalid_client", held=held)
+        return _step("send the same assertion again", answer, body=form, expected="400 invalid_client", held=held)
 
     def _introspect(self) -> Step:
         answer = self._ask_introspection()
@@ -119,7 +121,7 @@ class Story:
         self._fhir_base = str(audience if isinstance(audience, str) else (audience or [""])[0])
         held = document.get("active") is True and document.get("client_id") == self.client_id
         expected = '200, "active": true for this client'
-        return _step("introspect the token", answer, {"token": self._token}, expected=expected, held=held)
+        return _step("introspect the token", answer, body={"token": self._token}, expected=expected, held=held)
 
     def _search(self, title: str, *, status: int) -> Step:
         answer = self.remote.send("GET", f"{self._fhir_base}/Observation?{_QUERY}", headers=self._bearer())
@@ -134,7 +136,7 @@ class Story:
     def _write(self) -> Step:
         answer = self.remote.send("POST", f"{self._fhir_base}/Observation", json=_HEART_RATE, headers=self._bearer())
         held = answer.status_code == 403
-        return _step("write with the token, which may read only", answer, _HEART_RATE, expected="403", held=held)
+        return _step("write with the token, which may read only", answer, body=_HEART_RATE, expected="403", held=held)
 
     def _forbid(self) -> Step:
         answer = self.remote.as_operator("DELETE", f"/AccessPolicy/{self.client_id}")
@@ -147,13 +149,13 @@ class Story:
             "client_assertion": self._new_assertion(),
         }
         answer = self.remote.send("POST", self._endpoint("revocation_endpoint"), data=form)
-        return _step("revoke the token", answer, form, expected="200", held=answer.status_code == 200)
+        return _step("revoke the token", answer, body=form, expected="200", held=answer.status_code == 200)
 
     def _introspect_revoked(self) -> Step:
         answer = self._ask_introspection()
         held = answer.status_code == 200 and _document(answer) == {"active": False}
         form, expected = {"token": self._token}, '200, exactly {"active": false}'
-        return _step("introspection tells nothing of it", answer, form, expected=expected, held=held)
+        return _step("introspection tells nothing of it", answer, body=form, expected=expected, held=held)
 
     def _ask_introspection(self) -> requests.Response:
         return self.remote.as_operator("POST", "/auth/introspect", data={"token": self._token})
@@ -176,10 +178,10 @@ class Story:
 def _step(
     title: str,
     answer: requests.Response,
-    body: Mapping[str, Any] | None = None,
     *,
     expected: str,
     held: bool,
+    body: Mapping[str, Any] | None = None,
     shown: object = None,
 ) -> Step:
     sent = f"{answer.request.method} {answer.request.path_url}"

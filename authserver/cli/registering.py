@@ -99,8 +99,8 @@ def _backend_client(scope: Sequence[str], **proof: Any) -> dict[str, Any]:
 
 
 def _register(remote: Remote, client_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    stored = remote.put(CLIENT, client_id, body)
-    remote.put(ACCESS_POLICY, client_id, allow_policy(client_id))
+    stored = remote.put(CLIENT, client_id, body=body)
+    remote.put(ACCESS_POLICY, client_id, body=allow_policy(client_id))
     return stored
 
 

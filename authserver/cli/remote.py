@@ -75,7 +75,7 @@ class Remote:
         bundle = read(self.as_operator("GET", f"/{resource_type}"))
         return [entry["resource"] for entry in bundle["entry"]]
 
-    def put(self, resource_type: str, resource_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def put(self, resource_type: str, resource_id: str, *, body: Mapping[str, Any]) -> dict[str, Any]:
         """Store the resource; one that says its version in `meta` replaces that version only."""
         version = body.get("meta", {}).get("versionId")
         headers = {"If-Match": f'W/"{version}"'} if version else {}

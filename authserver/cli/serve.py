@@ -48,14 +48,14 @@ def serve(part: Literal["auth", "fhir"] | None, **overrides: Any) -> None:
     for note in prepared.notes:
         click.echo(f"warning: {note}", err=True)
     serving.pass_on(overrides)
-    serving.run(loaded.settings, role, ready=lambda: _tell(loaded, role, prepared))
+    serving.run(loaded.settings, role, ready=lambda: _tell(loaded, role, prepared=prepared))
 
 
-def _tell(loaded: "Configuration", role: str, prepared: "Prepared") -> None:
-    click.echo("\n".join(_lines(loaded, role, prepared)))
+def _tell(loaded: "Configuration", role: str, *, prepared: "Prepared") -> None:
+    click.echo("\n".join(_lines(loaded, role, prepared=prepared)))
 
 
-def _lines(loaded: "Configuration", role: str, prepared: "Prepared") -> list[str]:
+def _lines(loaded: "Configuration", role: str, *, prepared: "Prepared") -> list[str]:
     settings = loaded.settings
     lines = [f"authserver is ready ({role})", ""]
     if settings.dev:

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -21,6 +22,9 @@ from authserver.cli.configuration import Role
 from authserver.cli.failures import Failure
 from authserver.settings import PREFIX, Settings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
 THREADS = 6
 """Threads of a worker that answer requests; one core is busy with two, the others wait for databases and key sets."""
 
@@ -30,6 +34,7 @@ STOP_SECONDS = 10
 """How long a worker may finish its requests before it is killed."""
 
 _READY_SECONDS = 30
+_PARENT_CHECK_SECONDS = 0.5
 _LOG = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -75,7 +80,6 @@ def pass_on(overrides: dict[str, Any]) -> None:
 
 def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
     """Serve until a signal; call `ready` once when the first answer came. Raises SystemExit when workers fail."""
-    factory = {"both": wsgi.both, "auth": wsgi.auth, "fhir": wsgi.fhir}[role]
     server = Server(
         f"authserver.cli.wsgi:{role}",
         settings.host,
@@ -94,7 +98,25 @@ def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
     waiting = threading.Thread(target=_when_ready, args=(settings, ready), name="ready", daemon=True)
     server.on_startup(waiting.start)
     # A loader of our own: granian's would put the current folder first on the workers' import path.
-    server.serve(target_loader=factory, wrap_loader=False)
+    server.serve(target_loader=partial(_application, role), wrap_loader=False)
+
+
+def _application(role: Role) -> "WSGIApplication":
+    """Build the application; runs in a worker, before granian sets the worker's own signal handlers.
+
+    Until then a forked worker has its parent's, which would only note the signal in the worker's own memory.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends its workers
+    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    return {"both": wsgi.both, "auth": wsgi.auth, "fhir": wsgi.fhir}[role]()
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is gone: an orphan would keep the port, and answer beside the next server."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _when_ready(settings: Settings, ready: Callable[[], None]) -> None:

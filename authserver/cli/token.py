@@ -57,7 +57,7 @@ def introspect(access_token: str, *, url: str | None, user: str, secret_file: Pa
     """Ask what an access token is worth now (RFC 7662); - reads the token from stdin."""
     if access_token == "-":  # noqa: S105 -- the sign for stdin
         access_token = sys.stdin.read().strip()
-    with as_operator(url, user, secret_file) as remote:
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
         answer = remote.introspect(access_token)
     if as_json:
         print_json(answer)

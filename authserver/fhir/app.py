@@ -145,7 +145,7 @@ class _Parts:
         parameters = parse_parameters(http.query_string)
         _refuse_token_outside_header(http, parameters)
         segments = canonical_segments(http.path, prefix=self.prefix, raw_target=None)
-        fhir_request = parse_request(http.method, http.path, segments, parameters)
+        fhir_request = parse_request(http.method, http.path, segments=segments, parameters=parameters)
         g.fhir_request = fhir_request
         caller = self._bearer.caller(http.headers.getlist("Authorization"), fhir_request.description(), now=clock.now())
         g.caller = {"client_id": caller.client_id, "jti": caller.token_id}

@@ -60,18 +60,20 @@ def _entry(number: int, entry: object, types: Collection[str]) -> Entry:
     if not isinstance(entry, dict):
         raise InputError(where, "no object")
     resource = checked_resource(entry.get("resource"), where=where, types=types)
-    request = entry.get("request") or {"method": "POST", "url": resource["resourceType"]}
+    request = entry.get("request", {"method": "POST"})
+    full_url = entry.get("fullUrl", "")
+    if not isinstance(request, dict) or not isinstance(full_url, str):
+        raise InputError(where, "request or fullUrl is malformed")
     method, url = request.get("method"), request.get("url")
     if method == "PUT" and isinstance(url, str):
         resource_type, _, resource_id = url.partition("/")
         if resource_type != resource["resourceType"] or not ID.fullmatch(resource_id):
             raise InputError(where, "PUT needs the url Type/id of its resource")
-        return Entry(number, str(entry.get("fullUrl", "")), resource, resource_type, resource_id, is_put=True)
+        return Entry(number, full_url, resource, resource_type, resource_id, is_put=True)
     if method != "POST" or "ifNoneExist" in request:
         raise InputError(where, "only POST and PUT without conditions can be loaded")
     own_id = resource.get("id")
     legal = own_id if isinstance(own_id, str) and ID.fullmatch(own_id) else None
-    full_url = str(entry.get("fullUrl", ""))
     return Entry(number, full_url, resource, resource["resourceType"], legal, is_put=False)
 
 
@@ -79,7 +81,8 @@ def checked_resource(resource: object, *, where: str, types: Collection[str]) ->
     """Return the value when it is an object of a known resource type, well-formed enough to store."""
     if not isinstance(resource, dict):
         raise InputError(where, "no resource")
-    if resource.get("resourceType") not in types:
+    resource_type = resource.get("resourceType")
+    if not isinstance(resource_type, str) or resource_type not in types:
         raise InputError(where, "no known resourceType")
     meta = resource.get("meta", {})
     extensions = meta.get("extension", []) if isinstance(meta, dict) else None

@@ -93,7 +93,7 @@ def parse_parameters(query: bytes) -> tuple[Pair, ...]:
     return tuple(pairs)
 
 
-def parse_request(method: str, path: str, segments: Sequence[str], parameters: Sequence[Pair]) -> FhirRequest:
+def parse_request(method: str, path: str, *, segments: Sequence[str], parameters: Sequence[Pair] = ()) -> FhirRequest:
     """Return what is asked for. Raises MethodNotAllowed for a method that no FHIR path has."""
     if method not in _ON_TYPE:
         raise MethodNotAllowed(ALLOW)

@@ -24,15 +24,29 @@ class FhirSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="AUTHSERVER_", frozen=True, extra="ignore")
 
-    fhir_database_url: str = "sqlite:///instance/fhir.db"
-    fhir_base_url: Annotated[str, AfterValidator(_base_url)]
-    issuer: str
-    introspection_url: str | None = None
-    fhir_client_id: str = "fhir"
-    fhir_client_secret: SecretStr = SecretStr("")
-    fhir_introspection_timeout: float = Field(default=2.0, gt=0, le=30)
-    fhir_default_page_size: int = Field(default=20, ge=1, le=1_000)
-    fhir_max_page_size: int = Field(default=1_000, ge=1, le=10_000)
+    fhir_database_url: str = Field(
+        "sqlite:///instance/fhir.sqlite3", description="SQLAlchemy URL of the FHIR layer's own database."
+    )
+    fhir_base_url: Annotated[str, AfterValidator(_base_url)] = Field(
+        description="Base URL of the FHIR API, and the audience that access tokens must name."
+    )
+    issuer: str = Field(description="Issuer that access tokens must name.")
+    introspection_url: str | None = Field(
+        None, description="Introspection endpoint, when the authorization server is another process."
+    )
+    fhir_client_id: str = Field("fhir", description="Client id with which the FHIR layer asks introspection.")
+    fhir_client_secret: SecretStr = Field(
+        SecretStr(""), description="Client secret with which the FHIR layer asks introspection."
+    )
+    fhir_introspection_timeout: float = Field(
+        2.0, gt=0, le=30, description="Seconds to wait for an answer of introspection; then the answer is 503."
+    )
+    fhir_default_page_size: int = Field(
+        20, ge=1, le=1_000, description="Resources on a page of search results when _count is not given."
+    )
+    fhir_max_page_size: int = Field(
+        1_000, ge=1, le=10_000, description="Most resources on a page; a larger _count is lowered to it."
+    )
 
     @property
     def base_path(self) -> str:

@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import structlog
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from authserver.errors import (
     AuthServerError,
@@ -45,10 +44,16 @@ def _begin() -> None:
     g.request_id = secrets.token_hex(8)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
-    if not _is_canonical(request.path):
+    if not _is_canonical(request.path) or "%" in _raw_path():
         raise NonCanonicalPath
     if any(name in request.headers for name in _METHOD_OVERRIDES):
         raise BadRequest("Method override headers are not accepted.", reason="method_override")
+
+
+def _raw_path() -> str:
+    """Return the path as the request line spells it, where the server tells: no path of ours needs an escape."""
+    target = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI") or ""
+    return str(target).partition("?")[0]
 
 
 def _is_canonical(path: str) -> bool:

@@ -48,6 +48,7 @@ class Running:
     folder: Path
     port: int
     output: Path
+    log: Path
 
     @property
     def url(self) -> str:
@@ -56,8 +57,13 @@ class Running:
 
     @property
     def said(self) -> str:
-        """What it wrote so far, to stdout and stderr."""
+        """What it wrote to stdout so far."""
         return self.output.read_text("utf-8")
+
+    @property
+    def logged(self) -> str:
+        """What it wrote to stderr so far."""
+        return self.log.read_text("utf-8")
 
     @property
     def generated_secret(self) -> str:
@@ -83,17 +89,18 @@ def serving(
     folder: Path, *arguments: str, port: int | None = None, variables: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
     """Start `authserver serve` and wait for its first answer; whatever happens, it is stopped afterwards."""
-    chosen, output = port or free_port(), folder / f"output-{'-'.join(arguments)}.log"
-    with output.open("wb") as log:
+    chosen, name = port or free_port(), "-".join(("serve", *arguments))
+    output, log = folder / f"{name}.out", folder / f"{name}.log"
+    with output.open("wb") as stdout, log.open("wb") as stderr:
         process = subprocess.Popen(
             [*COMMAND, "serve", *arguments, "--port", str(chosen)],
             cwd=folder,
             env=environment(**(variables or {})),
-            stdout=log,
-            stderr=log,
+            stdout=stdout,
+            stderr=stderr,
             stdin=subprocess.DEVNULL,
         )
-    server = Running(process, folder, chosen, output)
+    server = Running(process, folder, chosen, output, log)
     try:
         _wait_until_ready(server)
         yield server
@@ -106,7 +113,7 @@ def serving(
 def _wait_until_ready(server: Running) -> None:
     deadline = time.monotonic() + 20
     while "authserver is ready" not in server.said:
-        assert server.process.poll() is None, server.said
-        assert time.monotonic() < deadline, server.said
+        assert server.process.poll() is None, server.logged
+        assert time.monotonic() < deadline, server.logged
         time.sleep(0.05)
     assert answers(LOOPBACK, server.port)

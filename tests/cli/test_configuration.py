@@ -77,6 +77,15 @@ def test_several_workers_need_postgresql_for_both_databases(monkeypatch: pytest.
     assert problems("both", workers=2, database_url=POSTGRESQL) == []
 
 
+@pytest.mark.parametrize("url", ["mysql://db.example/fhir", "no url"])
+def test_database_that_nothing_speaks_to_is_a_problem(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTHSERVER_FHIR_DATABASE_URL", url)
+
+    assert problems("both") == [
+        "AUTHSERVER_FHIR_DATABASE_URL must be sqlite:////path/file.db or postgresql://user@host/name"
+    ]
+
+
 def test_one_port_needs_a_path_for_the_fhir_base() -> None:
     base = {"fhir_base_url": "https://fhir.example"}
 

@@ -14,6 +14,7 @@ from authserver.fhir.introspection import Introspection, RequestDescription
 from authserver.fhir.settings import FhirSettings
 from authserver.fhir.store.port import FhirStore
 
+FHIR_JSON = "application/fhir+json; charset=utf-8"
 BASE = "https://fhir.example/fhir"
 ISSUER = "https://auth.example"
 TOKEN_ENDPOINT = f"{ISSUER}/auth/token"
@@ -128,3 +129,12 @@ def all_pages(client: FlaskClient, url: str, headers: Mapping[str, str]) -> Sequ
     while links := [link["url"] for link in pages[-1]["link"] if link["relation"] == "next"]:
         pages.append(client.get(links[0].removeprefix("https://fhir.example"), headers=dict(headers)).get_json())
     return pages
+
+
+def outcome(response: Any) -> tuple[int, str, str]:
+    """The status, the code and the expression of an answer that must be an OperationOutcome with one issue."""
+    body = response.get_json()
+    assert body["resourceType"] == "OperationOutcome"
+    assert response.content_type == FHIR_JSON
+    (issue,) = body["issue"]
+    return response.status_code, issue["code"], issue.get("expression", [""])[0]

@@ -1,10 +1,12 @@
 """What the FHIR layer's tests share: the definitions, and stores on SQLite and PostgreSQL."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
 from authserver.fhir import demo_data
@@ -13,7 +15,7 @@ from authserver.fhir.loading import load_bundle
 from authserver.fhir.store import tables
 from authserver.fhir.store.engine import make_engine
 from authserver.fhir.store.sql_store import SqlStore, open_store
-from tests.fhir.builders import demo_resources
+from tests.fhir.builders import FakeIntrospection, ListLog, demo_resources, make_answer, make_app
 from tests.postgres import PostgresCluster, postgres
 
 __all__ = ["postgres"]
@@ -81,3 +83,34 @@ def demo_store(
         load_bundle(store, bundle, tenant="")
     yield store
     store.close()
+
+
+@pytest.fixture
+def introspection() -> FakeIntrospection:
+    """Some tokens."""
+    return FakeIntrospection(
+        {
+            "good": make_answer(),
+            "other-client": make_answer(client_id="other"),
+            "other-tenant": make_answer(tenant="t"),
+            "patients": make_answer(scope="system/Patient.read"),
+            "vital-signs": make_answer(scope="system/Observation.rs?category=vital-signs"),
+            "writer": make_answer(scope="system/*.*"),
+            "no-policy": make_answer(policy_decision={"allowed": False}),
+            "expired": make_answer(exp=int(time.time()) - 1),
+        }
+    )
+
+
+@pytest.fixture
+def log() -> ListLog:
+    """What the app tells the operator."""
+    return ListLog()
+
+
+@pytest.fixture
+def client(
+    demo_store: SqlStore, definitions: Definitions, introspection: FakeIntrospection, log: ListLog
+) -> FlaskClient:
+    """A client of the app over the demo data."""
+    return make_app(demo_store, definitions, introspection=introspection, log=log).test_client()

@@ -26,7 +26,7 @@ def _decide(definitions: Definitions, caller: Caller, request: str) -> Allow | D
     method, _, path = request.partition(" ")
     rules = AccessRules(definitions, SearchParser(definitions, base_url=BASE))
     segments = path.split("/") if path else []
-    return rules.decide(caller, parse_request(method, f"/fhir/{path}", segments, []))
+    return rules.decide(caller, parse_request(method, f"/fhir/{path}", segments=segments))
 
 
 def _error(decision: Allow | Deny) -> type[Exception]:

@@ -136,8 +136,12 @@ def test_a_gzipped_bundle_is_loaded_into_its_tenant_only(sqlite_store: SqlStore,
     ("entry", "problem"),
     [
         ("text", "entry 2: no object"),
+        (_entry(make_patient(), request="POST"), "entry 2: request or fullUrl is malformed"),
+        (_entry(make_patient(), fullUrl=7), "entry 2: request or fullUrl is malformed"),
+        (_entry(make_patient("\ud800")), "entry 2: no JSON"),
         (_entry(None), "entry 2: no resource"),
         (_entry({"resourceType": "Nonsense"}), "entry 2: no known resourceType"),
+        (_entry({"resourceType": ["Patient"]}), "entry 2: no known resourceType"),
         (_entry({"resourceType": "Patient", "meta": []}), "entry 2: meta is malformed"),
         (_entry({"resourceType": "Patient", "meta": {"extension": [1]}}), "entry 2: meta is malformed"),
         (

@@ -97,7 +97,7 @@ def test_each_interaction_needs_its_letter(
     """Threat H18; whatever is not listed is not served."""
     segments = path.split("/") if path else []
 
-    request = parse_request(method, f"/fhir/{path}", segments, [])
+    request = parse_request(method, f"/fhir/{path}", segments=segments)
 
     assert (request.interaction, request.letter, request.served) == (interaction, letter, served)
 
@@ -106,13 +106,13 @@ def test_each_interaction_needs_its_letter(
 def test_other_methods_are_not_allowed(method: str) -> None:
     """Threat G06."""
     with pytest.raises(MethodNotAllowed) as refused:
-        parse_request(method, "/fhir/Observation", ["Observation"], [])
+        parse_request(method, "/fhir/Observation", segments=["Observation"])
 
     assert refused.value.headers == {"Allow": "GET, HEAD"}
 
 
 def test_the_description_says_what_policies_may_ask() -> None:
-    request = parse_request("GET", "/fhir/Observation", ["Observation"], [("code", "4548-4")])
+    request = parse_request("GET", "/fhir/Observation", segments=["Observation"], parameters=[("code", "4548-4")])
 
     assert request.description() == {
         "method": "GET",

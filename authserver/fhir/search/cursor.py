@@ -32,7 +32,7 @@ class CursorBinding:
         return json.dumps(parts, separators=(",", ":")).encode()
 
 
-def seal(position: int, binding: CursorBinding, secret: bytes) -> str:
+def seal(position: int, binding: CursorBinding, *, secret: bytes) -> str:
     """Return the cursor as 32 URL-safe characters.
 
     The position is hidden too: it would tell how many resources other tenants have.
@@ -42,7 +42,7 @@ def seal(position: int, binding: CursorBinding, secret: bytes) -> str:
     return base64.urlsafe_b64encode(mac + _masked(plain, mac, secret)).decode()
 
 
-def unseal(text: str, binding: CursorBinding, secret: bytes) -> int:
+def unseal(text: str, binding: CursorBinding, *, secret: bytes) -> int:
     """Return the position. Raises MalformedParameter for a cursor that was not sealed for this binding."""
     problem = MalformedParameter("_cursor", detail="cursor of another request, or tampered with")
     if len(text) != _TEXT_LENGTH or not text.isascii():

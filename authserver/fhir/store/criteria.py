@@ -50,9 +50,7 @@ class Compiler:
         if isinstance(criterion, IdCriterion):
             return tables.resource.c.id.in_(criterion.ids)
         if isinstance(criterion, LastUpdatedCriterion):
-            # An instant here has microseconds: the range of one of them.
-            moment = tables.resource.c.last_updated
-            return or_(*(_date(value, moment, moment + 1) for value in criterion.values))
+            return _last_updated(criterion)
         table, matches = self._indexed(criterion)
         # The leading index may be the same table: correlate with the resource only. OFFSET 0 keeps PostgreSQL
         # from turning the probe of few candidates into a join over every match in the store.
@@ -61,10 +59,15 @@ class Compiler:
         negated = isinstance(criterion, TokenCriterion) and criterion.negated
         return not_(found) if negated else found
 
-    def candidates(self, criterion: IndexedCriterion) -> tuple[Table, Select[Any]]:
-        """Return the index table, and the select of the rid of each row of it that matches."""
+    def candidates(self, criterion: IndexedCriterion | LastUpdatedCriterion) -> Select[Any]:
+        """Return the select of the rid of each index row that matches; a resource may come more than once."""
+        if isinstance(criterion, LastUpdatedCriterion):
+            columns = tables.resource.c
+            same_type = and_(columns.tenant == self._tenant, columns.resource_type == self._resource_type)
+            # The order makes the database use the index by time.
+            return select(columns.rid).where(same_type, _last_updated(criterion)).order_by(columns.last_updated)
         table, matches = self._indexed(criterion)
-        return table, select(table.c.rid).where(matches)
+        return select(table.c.rid).where(matches)
 
     def _indexed(self, criterion: IndexedCriterion) -> tuple[Table, Condition]:
         table, matches = _matches(criterion)
@@ -77,6 +80,27 @@ def is_ordered(criterion: Criterion) -> bool:
     if isinstance(criterion, TokenCriterion):
         return not criterion.negated and len(criterion.values) == 1
     return isinstance(criterion, ReferenceCriterion) and len(criterion.values) == 1
+
+
+def _last_updated(criterion: LastUpdatedCriterion) -> Condition:
+    return or_(*(_moment(value, tables.resource.c.last_updated) for value in criterion.values))
+
+
+def _moment(value: DateValue, moment: ColumnElement[Any]) -> Condition:
+    """Compare as _date() does, where the resource's range is one microsecond; the index by time serves these."""
+    match value.prefix:
+        case "eq":
+            return and_(moment >= value.start, moment < value.end)
+        case "ne":
+            return or_(moment < value.start, moment >= value.end)
+        case "gt" | "sa":
+            return moment >= value.end
+        case "lt" | "eb":
+            return moment < value.start
+        case "ge":
+            return moment >= value.start
+        case "le":
+            return moment < value.end
 
 
 def _matches(criterion: IndexedCriterion) -> tuple[Table, Condition]:

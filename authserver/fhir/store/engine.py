@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from authserver.errors import StorageUnavailable
+
+WRITE_CONFLICT = "write_conflict"
 
 _WRITES = "fhir_store_writes"
 _BUSY_MILLISECONDS = 5_000
@@ -35,6 +37,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """Give a connection whose statements see one state of the database."""
     try:
         with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
     except (DBAPIError, PoolTimeout) as error:
         raise StorageUnavailable(detail=type(error).__name__) from error
@@ -42,10 +46,15 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """Give a connection in a transaction that is committed at the end, or rolled back by an exception."""
+    """Give a connection in a transaction that is committed at the end, or rolled back by an exception.
+
+    Two writers of one key raise StorageUnavailable with the reason `write_conflict` in one of them.
+    """
     try:
         with engine.execution_options(**{_WRITES: True}).begin() as connection:
             yield connection
+    except IntegrityError as error:
+        raise StorageUnavailable(detail=type(error).__name__, reason=WRITE_CONFLICT) from error
     except (DBAPIError, PoolTimeout) as error:
         raise StorageUnavailable(detail=type(error).__name__) from error
 

@@ -61,7 +61,7 @@ class FhirStore(Protocol):
     def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
         """Create or update all the resources in one transaction; `now` is in microseconds.
 
-        Each has a `resourceType` and an `id`, and none comes twice. Content equal to the current version's
-        makes no new version. Raises InvalidResource for content that JSON or the store cannot hold, and
-        Forbidden for a constraint narrower than its tenant: writing under criteria is not supported yet.
+        Content equal to the current version's makes no new version. Raises InvalidResource for an unknown
+        type, a missing or repeated id and content that JSON cannot hold, and Forbidden for a constraint
+        narrower than its tenant: writing under criteria is not supported yet.
         """

@@ -4,17 +4,24 @@ A search leads by the index of its most selective criterion, when one is selecti
 of the result; otherwise it walks the resources of the type in order and asks each criterion of each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, false, select
 
 from authserver.fhir.constraint import Constraint
-from authserver.fhir.search.ast import Criterion, IdCriterion, LastUpdatedCriterion, SearchQuery, TokenCriterion
+from authserver.fhir.search.ast import (
+    IdCriterion,
+    IndexedCriterion,
+    LastUpdatedCriterion,
+    SearchQuery,
+    TokenCriterion,
+)
 from authserver.fhir.store import tables
 from authserver.fhir.store.criteria import Compiler, count_up_to, is_ordered
 
-# A criterion with fewer matches than this may lead although its matches have to be sorted.
+# A criterion with fewer index rows than this may lead although they have to be sorted. The count and the
+# search see one state of the database, so the limit cuts nothing off.
 _SELECTIVE = 1_000
 
 _COLUMNS = (
@@ -31,6 +38,7 @@ _CURRENT = and_(
 )
 
 Parameters = Mapping[tuple[str, str], int]
+Leader = IndexedCriterion | LastUpdatedCriterion
 
 
 def read_statement(
@@ -55,7 +63,7 @@ def search_statement(
 ) -> Select[Any]:
     """Return the statement of a search; it yields one row more than a page holds when there are more."""
     compiler = Compiler(parameters, query.resource_type, constraint.tenant)
-    leader = _leader(connection, compiler, query)
+    leader = _leader(connection, compiler, _leading(constraint, query))
     page = _page(compiler, query, leader).where(compiler.allowed(constraint))
     for criterion in query.criteria:
         if criterion is not leader:
@@ -69,39 +77,47 @@ def search_statement(
     )
 
 
-def _page(compiler: Compiler, query: SearchQuery, leader: Criterion | None) -> Select[Any]:
+def _page(compiler: Compiler, query: SearchQuery, leader: Leader | None) -> Select[Any]:
     resource = tables.resource
     same_type = and_(resource.c.resource_type == query.resource_type, resource.c.deleted == false())
-    if leader is None or isinstance(leader, IdCriterion | LastUpdatedCriterion):
+    if leader is None:
         return select(resource.c.rid).where(same_type, resource.c.rid > query.after).order_by(resource.c.rid)
-    table, candidates = compiler.candidates(leader)
-    return (
-        candidates.distinct()
-        .join(resource, resource.c.rid == table.c.rid)
-        .where(same_type, table.c.rid > query.after)
-        .order_by(table.c.rid)
-    )
+    candidates = compiler.candidates(leader)
+    if is_ordered(leader):
+        # Matches of one value lie in the order of rid: the page is their beginning, read without sorting.
+        rid = candidates.selected_columns.rid
+        page = candidates.distinct()
+    else:
+        few = candidates.limit(_SELECTIVE).subquery()
+        rid = few.c.rid
+        page = select(rid).distinct()
+    return page.join(resource, resource.c.rid == rid).where(same_type, rid > query.after).order_by(rid)
 
 
-def _leader(connection: Connection, compiler: Compiler, query: SearchQuery) -> Criterion | None:
-    """Choose the criterion to lead by counting a bounded number of each one's matches."""
-    if any(isinstance(criterion, IdCriterion) for criterion in query.criteria):
-        return None
-    indexed = [
+def _leading(constraint: Constraint, query: SearchQuery) -> list[Leader]:
+    """Return the criteria that could lead: each holds for every match, and has an index of its matches.
+
+    They are the query's, and the constraint's if it has no choice. An id leads by itself.
+    """
+    narrowing = constraint.alternatives[0] if len(constraint.alternatives) == 1 else ()
+    criteria = (*query.criteria, *narrowing)
+    if any(isinstance(criterion, IdCriterion) for criterion in criteria):
+        return []
+    return [
         criterion
-        for criterion in query.criteria
-        if not isinstance(criterion, IdCriterion | LastUpdatedCriterion)
-        and not (isinstance(criterion, TokenCriterion) and criterion.negated)
+        for criterion in criteria
+        if not isinstance(criterion, IdCriterion) and not (isinstance(criterion, TokenCriterion) and criterion.negated)
     ]
-    if len(indexed) == 1 and is_ordered(indexed[0]):
-        return indexed[0]
-    if not indexed:
-        return None
+
+
+def _leader(connection: Connection, compiler: Compiler, criteria: Sequence[Leader]) -> Leader | None:
+    """Choose the criterion to lead by counting a bounded number of each one's matches."""
+    if not criteria or (len(criteria) == 1 and is_ordered(criteria[0])):
+        return criteria[0] if criteria else None
     counts = connection.execute(
-        select(*(count_up_to(compiler.candidates(criterion)[1], _SELECTIVE) for criterion in indexed))
+        select(*(count_up_to(compiler.candidates(criterion), _SELECTIVE) for criterion in criteria))
     ).one()
-    ranked = sorted(zip(counts, range(len(indexed)), strict=True))
-    for count, position in ranked:
-        if count < _SELECTIVE or is_ordered(indexed[position]):
-            return indexed[position]
+    for count, position in sorted(zip(counts, range(len(criteria)), strict=True)):
+        if count < _SELECTIVE or is_ordered(criteria[position]):
+            return criteria[position]
     return None

@@ -11,11 +11,13 @@ from authserver.fhir.definitions.extraction import Extractor
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.search.ast import SearchQuery
 from authserver.fhir.store import tables
-from authserver.fhir.store.engine import make_engine, reading, writing
+from authserver.fhir.store.engine import WRITE_CONFLICT, make_engine, reading, writing
 from authserver.fhir.store.port import Page, Stored, WriteResult
 from authserver.fhir.store.queries import read_statement, search_statement
 from authserver.fhir.store.schema import CURSOR_SECRET, load_parameters, upgrade
-from authserver.fhir.store.writing import Writer
+from authserver.fhir.store.writing import Writer, check
+
+_ATTEMPTS = 8
 
 
 class SqlStore:
@@ -61,9 +63,17 @@ class SqlStore:
         """See FhirStore."""
         if not constraint.is_everything:
             raise Forbidden(detail="writing under criteria is not supported")
+        check(resources, self._resource_types)
         writer = Writer(self._extractor, self._parameters, constraint.tenant, now)
-        with writing(self._engine) as connection:
-            return writer.put(connection, resources)
+        for _ in range(_ATTEMPTS):
+            try:
+                with writing(self._engine) as connection:
+                    return writer.put(connection, resources)
+            except StorageUnavailable as error:
+                # Another writer was first with the same id or version: look again at what is there.
+                if error.reason != WRITE_CONFLICT:
+                    raise
+        raise StorageUnavailable(detail="too many writers of one resource", reason=WRITE_CONFLICT)
 
     def close(self) -> None:
         """Close every connection."""

