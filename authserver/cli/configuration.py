@@ -33,7 +33,7 @@ class SecretFiles(BaseSettings):
 
     root_secret_file: Path | None = Field(default=None, description="File that holds the secret of the client root.")
     fhir_client_secret_file: Path | None = Field(
-        default=None, description="File that holds the FHIR layer's client secret."
+        default=None, description="File that holds the FHIR layer's secret."
     )
 
 
