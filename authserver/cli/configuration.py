@@ -32,9 +32,7 @@ class SecretFiles(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=_ENV_FILE, extra="ignore", frozen=True)
 
     root_secret_file: Path | None = Field(default=None, description="File that holds the secret of the client root.")
-    fhir_client_secret_file: Path | None = Field(
-        default=None, description="File that holds the FHIR layer's secret."
-    )
+    fhir_client_secret_file: Path | None = Field(default=None, description="File that holds the FHIR layer's secret.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 def demo(ctx: click.Context, *, url: str | None, user: str, secret_file: Path | None, as_json: bool) -> None:
     """Walk through the whole flow: register, token, introspection, FHIR search, refusals, revocation.
 
-    Starts a server of its own with invented patients, and stops it at the end. With --url it uses a running
-    one, which must be on this machine and in development mode, and cleans up after itself. Exit code 0 only if
-    every step held.
+    Uses the server that runs here in development mode, or the one at --url, and cleans up after itself. When none
+    runs, it starts one of its own with invented patients, and stops it at the end. Exit code 0 only if every step
+    held.
     """
     from authserver.cli.serving import exit_at_signals
 
     exit_at_signals(1)
     taken = []
-    with _story(url, user=user, secret_file=secret_file) as story:
+    with _story(
+        url or _running_server(user=user, secret_file=secret_file), user=user, secret_file=secret_file
+    ) as story:
         if not as_json:
             click.echo(f"The server is {story.remote.url}; the client publishes its keys at {story.jwks_uri}.\n")
         for number, step in enumerate(story.steps(), 1):
@@ -70,6 +72,25 @@ def _story(url: str | None, *, user: str, secret_file: Path | None) -> "Iterator
         story = Story(remote, client_id, pair, jwks_uri, min_matches)
         running.callback(story.clean_up)
         yield story
+
+
+def _running_server(*, user: str, secret_file: Path | None) -> str | None:
+    """Return the URL of the development server that the settings describe, if it runs and takes us for an operator."""
+    from urllib.parse import urlsplit
+
+    from authserver.cli.connection import local_settings
+    from authserver.cli.failures import Failure
+    from authserver.cli.serving import answers
+
+    issuer = urlsplit(local_settings().issuer)
+    if issuer.scheme != "http" or not answers(issuer.hostname or "", issuer.port or 80):
+        return None
+    try:
+        with as_operator(None, user=user, secret_file=secret_file) as remote:
+            remote.search("Client")
+    except Failure:
+        return None
+    return issuer.geturl()
 
 
 def _tell(number: int, step: "Step") -> None:

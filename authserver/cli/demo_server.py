@@ -27,6 +27,7 @@ from authserver.cli.serving import answers
 from authserver.fhir import demo_data
 from authserver.fhir.definitions.tables import load_definitions
 from authserver.fhir.loading import load_bundle
+from authserver.fhir.store.port import FhirStore, WriteResult
 from authserver.fhir.store.sql_store import open_store
 
 START_SECONDS = 30.0
@@ -101,10 +102,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def load_patients(store: FhirStore, *, tenant: str) -> list[WriteResult]:
+    """Store the invented patients of the demo and all that belongs to them."""
+    return [result for bundle in demo_data.bundles() for result in load_bundle(store, bundle, tenant=tenant)]
+
+
 def _load_patients(database_url: str) -> int:
     store = open_store(database_url, load_definitions())
     try:
-        return sum(len(load_bundle(store, bundle, tenant="")) for bundle in demo_data.bundles())
+        return len(load_patients(store, tenant=""))
     finally:
         store.close()
 

@@ -18,32 +18,38 @@ def fhir() -> None:
 
 
 @fhir.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--demo", is_flag=True, help="Load the invented patients of the demo, too.")
 @click.option("--tenant", default="", help="Tenant that the resources belong to. Default: none.")
 @json_option
-def load(files: tuple[Path, ...], *, tenant: str, as_json: bool) -> None:
+def load(files: tuple[Path, ...], *, demo: bool, tenant: str, as_json: bool) -> None:
     """Load transaction Bundles (.json) and resources by line (.ndjson), each plain or .gz.
 
     Loading the same files again changes nothing.
     """
     import os
 
+    from authserver.cli.demo_server import load_patients
     from authserver.cli.first_start import make_private
     from authserver.fhir.definitions.tables import load_definitions
     from authserver.fhir.loading import load_files
     from authserver.fhir.store.sql_store import open_store
 
+    if not files and not demo:
+        raise click.UsageError("Name files to load, or --demo.")
     settings, instance_dir = local_fhir_settings()
     os.umask(0o077)
     make_private(instance_dir)
     store = open_store(settings.fhir_database_url, load_definitions())
     try:
+        invented = load_patients(store, tenant=tenant) if demo else []
         last = load_files(store, files, tenant=tenant, progress=_report)
     finally:
         store.close()
         if is_terminal("stderr"):
             click.echo(err=True)
     resources, changed = (last.resources, last.changed) if last else (0, 0)
+    resources, changed = resources + len(invented), changed + sum(one.changed for one in invented)
     if as_json:
         print_json({"files": len(files), "resources": resources, "changed": changed})
     else:

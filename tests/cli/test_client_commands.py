@@ -288,6 +288,15 @@ def test_demo_against_a_running_server_cleans_up(operate: Invoke, running: Runni
 
 
 @pytest.mark.usefixtures("own_signals")
+def test_demo_uses_the_server_that_runs_already(operate: Invoke, running: Running) -> None:
+    """Its settings name the running server, and the operator's secret is at hand; no second server is started."""
+    result = operate("demo")
+
+    first = result.stdout.splitlines()[0]
+    assert (result.exit_code, first.startswith(f"The server is {running.url};")) == (0, True)
+
+
+@pytest.mark.usefixtures("own_signals")
 def test_demo_says_what_did_not_hold(invoke: Invoke, running: Running) -> None:
     """The positive control of the demo itself: an operator that is none makes it fail."""
     result = invoke("demo", "--url", running.url, AUTHSERVER_ROOT_SECRET="not the secret of root")

@@ -92,6 +92,20 @@ def test_load_stores_resources_once(invoke: Invoke) -> None:
     assert [line.split(":")[0] for line in first.stderr.splitlines()] == files
 
 
+def test_load_brings_the_invented_patients_of_the_demo(invoke: Invoke) -> None:
+    first, second = invoke("fhir", "load", "--demo", "--json"), invoke("fhir", "load", "--demo", "--json")
+
+    loaded, again = json.loads(first.stdout), json.loads(second.stdout)
+    assert loaded["changed"] == loaded["resources"] == again["resources"] > 500
+    assert (loaded["files"], again["changed"]) == (0, 0)
+
+
+def test_load_without_anything_to_load_is_a_usage_error(invoke: Invoke) -> None:
+    result = invoke("fhir", "load")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
 def test_load_names_the_file_that_is_no_json(invoke: Invoke) -> None:
     Path("broken.json").write_text("{")
 
