@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         filled = {name: value for name, value in dict(values).items() if value not in ("", None)}
         development = str(filled.get("dev", False)).lower() in ("true", "1", "yes", "on")
         if development:
-            filled.setdefault("issuer", f"http://{filled.get('host', '127.0.0.1')}:{filled.get('port', 8080)}")
+            filled.setdefault("issuer", f"http://{_reachable(filled.get('host'))}:{filled.get('port', 8080)}")
         instance = Path(str(filled.get("instance_dir", "instance"))).absolute()
         filled.setdefault("database_url", f"sqlite:///{instance / 'authserver.sqlite3'}")
         filled.setdefault("fhir_base_url", f"{filled.get('issuer', '')}/fhir")
@@ -132,6 +132,13 @@ class Settings(BaseSettings):
     def token_url(self) -> str:
         """The absolute URL of the token endpoint."""
         return f"{self.issuer}/auth/token"
+
+
+def _reachable(host: object) -> str:
+    """Return a name for the address that a caller on this machine can use."""
+    if host in (None, "0.0.0.0", "::"):  # noqa: S104 -- compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in str(host) else str(host)
 
 
 def load(**overrides: Any) -> Settings:

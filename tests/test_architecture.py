@@ -17,7 +17,15 @@ MAY = {
     "adapters": {*SHARED, *EFFECTS, "authserver.protocol", "authserver.services.ports"}
     | {"alembic", "argon2", "cryptography", "orjson", "psycopg", "requests", "sqlalchemy", "structlog", "urllib3"},
     "web": {*SHARED, "authserver.protocol", "authserver.services", "flask", "secrets", "structlog", "werkzeug"},
-    "fhir": {*SHARED, "authserver.protocol.scopes", "authserver.protocol.render", "secrets", "threading", "time"}
+    "fhir": {
+        *SHARED,
+        "authserver.protocol.canonical_path",
+        "authserver.protocol.scopes",
+        "authserver.protocol.render",
+        "secrets",
+        "threading",
+        "time",
+    }
     | {
         "authlib",
         "flask",

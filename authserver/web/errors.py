@@ -14,15 +14,13 @@ from authserver.errors import (
     BadRequest,
     ContentTooLarge,
     MethodNotAllowed,
-    NonCanonicalPath,
     NotFound,
     UnexpectedError,
 )
-from authserver.protocol import render
+from authserver.protocol import canonical_path, render
 from authserver.protocol.render import Answer
 
 REQUEST_ID = "X-Request-Id"
-_METHOD_OVERRIDES = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
 _log = structlog.get_logger("authserver.web")
 
 
@@ -44,24 +42,9 @@ def _begin() -> None:
     g.request_id = secrets.token_hex(8)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
-    if not _is_canonical(request.path) or "%" in _raw_path():
-        raise NonCanonicalPath
-    if any(name in request.headers for name in _METHOD_OVERRIDES):
+    canonical_path.check(request.path, raw_target=request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI"))
+    if any(name in request.headers for name in canonical_path.METHOD_OVERRIDES):
         raise BadRequest("Method override headers are not accepted.", reason="method_override")
-
-
-def _raw_path() -> str:
-    """Return the path as the request line spells it, where the server tells: no path of ours needs an escape."""
-    target = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI") or ""
-    return str(target).partition("?")[0]
-
-
-def _is_canonical(path: str) -> bool:
-    """Refuse what a proxy, a policy and this router could read as different paths (threat G05)."""
-    if any(not "!" <= character <= "~" or character in "%;\\" for character in path):
-        return False
-    segments = path.split("/")[1:]
-    return all(segment not in ("", ".", "..") for segment in segments[:-1]) and segments[-1] not in (".", "..")
 
 
 def _finisher(https: bool) -> Callable[[Response], Response]:
