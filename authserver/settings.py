@@ -59,7 +59,9 @@ class Settings(BaseSettings):
     jwks_ca_file: Path | None = Field(None, description="Certificate authorities for fetching key sets (PEM).")
     fhir_base_url: str = Field("", description="Base URL of the FHIR API, the aud of our tokens; default ISSUER/fhir.")
     purge_interval: int = Field(60, ge=1, description="Seconds between two purges of expired rows.")
-    log_format: Literal["json", "console"] = Field("json", description="Log lines as JSON or for a terminal.")
+    log_format: Literal["json", "console"] = Field(
+        "json", description="Log lines as JSON, or to be read; in development the latter."
+    )
 
     @field_validator("audience_aliases", "assertion_algorithms", "wildcard_types", "jwks_allow", mode="before")
     @classmethod
@@ -94,6 +96,7 @@ class Settings(BaseSettings):
         filled = {name: value for name, value in dict(values).items() if value not in ("", None)}
         development = str(filled.get("dev", False)).lower() in ("true", "1", "yes", "on")
         if development:
+            filled.setdefault("log_format", "console")
             filled.setdefault("issuer", f"http://{_reachable(filled.get('host'))}:{filled.get('port', 8080)}")
         instance = Path(str(filled.get("instance_dir", "instance"))).absolute()
         filled.setdefault("database_url", f"sqlite:///{instance / 'authserver.sqlite3'}")
