@@ -38,7 +38,7 @@ MAY = {
         "werkzeug",
     },
 }
-PURE = ("protocol", "fhir/access.py", "fhir/search/ast.py", "fhir/search/parser.py")
+PURE = ("protocol", "fhir/access.py", "fhir/search/ast.py", "fhir/search/parser.py", "fhir/bulk/parameters.py")
 MODULE_LINES, FUNCTION_LINES = 300, 40
 
 

@@ -4,6 +4,7 @@ The order is fixed: the type, the token's scope, the policies' decision, and onl
 the interaction at all; a read-only token learns nothing by writing (row A22).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from authserver.errors import (
@@ -15,10 +16,14 @@ from authserver.errors import (
 )
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
-from authserver.fhir.request import FhirRequest
+from authserver.fhir.request import EXPORT, FhirRequest
 from authserver.fhir.search.ast import Criterion
 from authserver.fhir.search.parser import SearchParser
 from authserver.protocol import scopes
+
+EXPORT_LETTERS = "rs"
+# The types that an export's path reads before its output is known.
+_EXPORT_ROUTES: dict[str | None, tuple[str, ...]] = {None: (), "Patient": ("Patient",), "Group": ("Group", "Patient")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +71,14 @@ class AccessRules:
 
     def decide(self, caller: Caller, request: FhirRequest) -> Allow | Deny:
         """Return Allow with the constraint of the caller's scopes and tenant, or Deny with the error."""
+        if request.operation:
+            return self._decide_operation(caller, request)
         resource_type, letter = request.resource_type, request.letter
         alternatives: tuple[tuple[Criterion, ...], ...] = ()
         if resource_type is not None:
             if resource_type not in self._resource_types:
                 return Deny(NotFound(detail="unknown resource type"))
-            alternatives = self._alternatives(caller, resource_type, letter or "")
+            alternatives = self.alternatives(caller.scopes, resource_type, letter or "")
             if not alternatives:
                 return Deny(InsufficientScope(f"system/{resource_type}.{letter}"))
         if not caller.policy_allows:
@@ -80,10 +87,28 @@ class AccessRules:
             return Deny(MethodNotAllowed(request.allow) if request.allow else UnknownOperation())
         return Allow(Constraint(caller.tenant, alternatives))
 
-    def _alternatives(self, caller: Caller, resource_type: str, letter: str) -> tuple[tuple[Criterion, ...], ...]:
+    def alternatives(
+        self, granted: Sequence[scopes.Scope], resource_type: str, letter: str
+    ) -> tuple[tuple[Criterion, ...], ...]:
         """Return one set of criteria for each scope that grants the letter; a scope not understood grants none."""
         parsed = (
             self._parser.scope_criteria(resource_type, parameters)
-            for parameters in scopes.permitted(caller.scopes, resource_type, letter)
+            for parameters in scopes.permitted(granted, resource_type, letter)
         )
         return tuple(dict.fromkeys(criteria for criteria in parsed if criteria is not None))
+
+    def _decide_operation(self, caller: Caller, request: FhirRequest) -> Allow | Deny:
+        """Decide about an export's path; the types that it puts out are decided when its parameters are known.
+
+        The constraint reaches nothing: what an export reads, it reads under those types' own constraints.
+        """
+        if request.operation == EXPORT:
+            for resource_type in _EXPORT_ROUTES[request.resource_type]:
+                for letter in EXPORT_LETTERS:
+                    if not self.alternatives(caller.scopes, resource_type, letter):
+                        return Deny(InsufficientScope(f"system/{resource_type}.{letter}"))
+        if not caller.policy_allows:
+            return Deny(Forbidden())
+        if not request.served:
+            return Deny(MethodNotAllowed(request.allow))
+        return Allow(Constraint(caller.tenant, ()))

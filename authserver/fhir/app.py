@@ -6,6 +6,7 @@ Every path is canonical or refused, every answer is FHIR JSON with the same safe
 import secrets
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Request, Response, g, request
@@ -13,27 +14,37 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from authserver import clock, errors
 from authserver.errors import AuthServerError, BadRequest, NotFound, UnexpectedError
-from authserver.fhir.access import AccessRules, Deny
+from authserver.fhir.access import AccessRules, Caller, Deny, UnknownOperation
 from authserver.fhir.bearer import BearerAuthentication
+from authserver.fhir.bulk.files import ExportFiles
+from authserver.fhir.bulk.ports import ExportStore
+from authserver.fhir.bulk.rights import ExportRights
+from authserver.fhir.bulk.worker import ExportWorker
 from authserver.fhir.definitions.tables import Definitions, load_definitions
 from authserver.fhir.introspection import Introspection
 from authserver.fhir.request import (
     ALLOW,
+    EXPORT,
     FhirRequest,
     canonical_segments,
+    export_operation,
     parse_parameters,
     parse_request,
 )
 from authserver.fhir.request_log import JsonLinesLog, RequestLog
 from authserver.fhir.routes.capability import capability_statement, token_endpoint_of
+from authserver.fhir.routes.export import ExportRoutes, body_parameters
 from authserver.fhir.routes.resources import ResourceRoutes
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.settings import FhirSettings
 from authserver.fhir.store.port import FhirStore
-from authserver.protocol import render
+from authserver.protocol import canonical_path, render
 
+EXPORT_WORKER = "authserver.bulk_export"
+"""The app's extension that works on exports: an ExportWorker, or None. Stop it before its store is closed."""
+
+_INSTANCE = Path("instance")
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-_OVERRIDES = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
 _MAX_FORM_BYTES = 64_000
 _HEADERS = {
     "Cache-Control": "private, no-store",
@@ -67,12 +78,15 @@ def create_app(
         definitions=definitions or load_definitions(),
         log=log or JsonLinesLog(),
     )
+    app.extensions[EXPORT_WORKER] = parts.export_worker
     app.before_request(parts.before)
     app.after_request(parts.after)
     app.register_error_handler(AuthServerError, parts.on_error)
     app.register_error_handler(HTTPException, parts.on_http_error)
     app.register_error_handler(Exception, parts.on_unforeseen)
     _add_routes(app, parts, smart_configuration)
+    if parts.export_worker is not None:
+        parts.export_worker.resume()
     return app
 
 
@@ -82,6 +96,7 @@ def _add_routes(app: Flask, parts: "_Parts", smart_configuration: Mapping[str, A
         parts.definitions,
         base_url=parts.base_url,
         token_endpoint=token_endpoint_of(smart_configuration),
+        bulk_export=parts.export_worker is not None,
     )
     documents = (
         ("metadata", render.encode(statement), render.FHIR_JSON),
@@ -130,13 +145,39 @@ class _Parts:
         )
         self._rules = AccessRules(definitions, parser)
         self._routes = ResourceRoutes(store, parser, base_url=self.base_url)
+        self.export_worker: ExportWorker | None = None
+        self._exports: ExportRoutes | None = None
+        if isinstance(store, ExportStore):
+            self._open_exports(settings, store)
+
+    def _open_exports(self, settings: FhirSettings, store: ExportStore) -> None:
+        """Put the parts of the bulk export together; without this its paths are operations that are not there."""
+        files = ExportFiles(settings.fhir_export_dir or (store.folder or _INSTANCE) / "fhir-exports")
+        rights = ExportRights(self.definitions, self._rules)
+        self.export_worker = ExportWorker(
+            store,
+            files,
+            definitions=self.definitions,
+            rights=rights,
+            log=self._log,
+            lifetime=settings.fhir_export_lifetime,
+        )
+        self._exports = ExportRoutes(
+            store,
+            files,
+            worker=self.export_worker,
+            definitions=self.definitions,
+            rights=rights,
+            base_url=self.base_url,
+            max_jobs=settings.fhir_export_max_jobs,
+        )
 
     def before(self) -> None:
         """Refuse what has two readings, before routing, authentication or any policy sees it."""
         g.request_id = secrets.token_hex(16)
         g.started = clock.now_microseconds()
         raw_target = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI")
-        if any(name in request.headers for name in _OVERRIDES):
+        if any(name in request.headers for name in canonical_path.METHOD_OVERRIDES):
             raise BadRequest("Method override headers are not accepted.", reason="method_override")
         canonical_segments(request.path, prefix=self.prefix, raw_target=raw_target)
 
@@ -145,6 +186,8 @@ class _Parts:
         parameters = parse_parameters(http.query_string)
         _refuse_token_outside_header(http, parameters)
         segments = canonical_segments(http.path, prefix=self.prefix, raw_target=None)
+        if http.method == "POST" and export_operation(segments) == EXPORT:
+            parameters += body_parameters(http)
         fhir_request = parse_request(http.method, http.path, segments=segments, parameters=parameters)
         g.fhir_request = fhir_request
         caller = self._bearer.caller(http.headers.getlist("Authorization"), fhir_request.description(), now=clock.now())
@@ -152,7 +195,14 @@ class _Parts:
         decision = self._rules.decide(caller, fhir_request)
         if isinstance(decision, Deny):
             raise decision.error
+        if fhir_request.operation:
+            return self._export(caller, fhir_request, http)
         return self._routes.answer(caller, fhir_request, constraint=decision.constraint, http=http)
+
+    def _export(self, caller: Caller, fhir_request: FhirRequest, http: Request) -> Response:
+        if self._exports is None:
+            raise UnknownOperation
+        return self._exports.answer(caller, fhir_request, http=http, now=clock.now())
 
     def after(self, response: Response) -> Response:
         """Add what every answer has, and log the request."""

@@ -7,9 +7,10 @@ them can read one path differently (threat G05).
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from authserver.errors import BadRequest, MethodNotAllowed, NonCanonicalPath
+from authserver.protocol import canonical_path
 
 Pair = tuple[str, str]
 
@@ -30,6 +31,13 @@ _ON_TYPE = {
     "PATCH": ("patch", "u"),
     "DELETE": ("delete", "d"),
 }
+# Bulk Data Access: the last fixed segment of a path -> the methods that it has.
+EXPORT, EXPORT_STATUS, EXPORT_FILE = "$export", "$export-status", "$export-file"
+_EXPORT_METHODS = {
+    EXPORT: ("GET", "POST"),
+    EXPORT_STATUS: ("GET", "HEAD", "DELETE"),
+    EXPORT_FILE: ("GET", "HEAD"),
+}
 _ON_INSTANCE = {**_ON_TYPE, "GET": ("read", "r"), "HEAD": ("read", "r"), "POST": ("operation", "c")}
 
 
@@ -38,7 +46,8 @@ class FhirRequest:
     """`interaction` is a code of restful-interaction, `letter` the scope letter it needs, if it needs one.
 
     `served` says whether this server answers the interaction; `allow` is the Allow header's value when the
-    path exists with other methods, else "".
+    path exists with other methods, else "". `operation` is the name of an operation that is decided and answered
+    by its own rules, else "", and `operands` the segments behind that name.
     """
 
     method: str
@@ -50,6 +59,8 @@ class FhirRequest:
     letter: str | None
     served: bool
     allow: str = ""
+    operation: str = ""
+    operands: tuple[str, ...] = ()
 
     def description(self) -> dict[str, object]:
         """Return the request as introspection is told of it."""
@@ -69,19 +80,13 @@ def canonical_segments(path: str, *, prefix: str, raw_target: str | None) -> tup
     Raises NonCanonicalPath when the path could be spelled another way: empty, `.` and `..` segments, `;`,
     backslashes, control characters, and any percent sign, in the path or in the raw target if it is known.
     """
-    if raw_target is not None and "%" in _raw_path(raw_target):
-        raise NonCanonicalPath
+    canonical_path.check(path, raw_target=raw_target)
     if path == prefix:
         return ()
     segments = path.removeprefix(f"{prefix}/").split("/")
     if not all(_SEGMENT.fullmatch(segment) and segment not in (".", "..") for segment in segments):
         raise NonCanonicalPath
     return tuple(segments)
-
-
-def _raw_path(target: str) -> str:
-    """Return the path of a request target, which may be in absolute form (RFC 9112 section 3.2.2)."""
-    return target.partition("?")[0] if target.startswith("/") else urlsplit(target).path
 
 
 def parse_parameters(query: bytes) -> tuple[Pair, ...]:
@@ -99,6 +104,8 @@ def parse_request(method: str, path: str, *, segments: Sequence[str], parameters
         raise MethodNotAllowed(ALLOW)
     resource_type = segments[0] if segments and _TYPE.fullmatch(segments[0]) else None
     resource_id = segments[1] if len(segments) > 1 and _ID.fullmatch(segments[1]) else None
+    if operation := export_operation(segments):
+        return _export_request(method, path, operation=operation, segments=segments, parameters=parameters)
     allow = ""
     if resource_type and len(segments) == 1:
         (interaction, letter), allow = _ON_TYPE[method], ALLOW
@@ -116,6 +123,41 @@ def parse_request(method: str, path: str, *, segments: Sequence[str], parameters
         letter=letter if resource_type else None,
         served=bool(allow) and method in READING,
         allow=allow,
+    )
+
+
+def export_operation(segments: Sequence[str]) -> str:
+    """Return which of the three export operations the path names, or "" (Bulk Data Access 2.0, "Bulk Data Export")."""
+    match tuple(segments):
+        case ("$export",) | ("Patient", "$export"):
+            return EXPORT
+        case ("Group", group_id, "$export") if _ID.fullmatch(group_id):
+            return EXPORT
+        case ("$export-status", _):
+            return EXPORT_STATUS
+        case ("$export-file", _, _):
+            return EXPORT_FILE
+    return ""
+
+
+def _export_request(
+    method: str, path: str, *, operation: str, segments: Sequence[str], parameters: Sequence[Pair]
+) -> FhirRequest:
+    """Return an export's request: reading, whatever the method; its letters are those of the types it puts out."""
+    methods = _EXPORT_METHODS[operation]
+    has_type = operation == EXPORT and len(segments) > 1
+    return FhirRequest(
+        method=method,
+        path=path,
+        parameters=tuple(parameters),
+        interaction="operation",
+        resource_type=segments[0] if has_type else None,
+        resource_id=segments[1] if len(segments) == 3 and has_type else None,
+        letter="r" if has_type else None,
+        served=method in methods,
+        allow=", ".join(methods),
+        operation=operation,
+        operands=tuple(segments[1:]) if operation != EXPORT else (),
     )
 
 

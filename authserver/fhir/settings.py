@@ -1,5 +1,6 @@
 """The settings of the FHIR layer, from `AUTHSERVER_*` variables or written out in code."""
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -19,7 +20,8 @@ class FhirSettings(BaseSettings):
 
     `fhir_base_url` is where clients find it and the audience of their tokens, `issuer` who must have issued
     these. `introspection_url` with `fhir_client_id` and `fhir_client_secret` is needed only when the
-    authorization server runs in another process; `fhir_introspection_timeout` is in seconds.
+    authorization server runs in another process; `fhir_introspection_timeout` and `fhir_export_lifetime` are in
+    seconds.
     """
 
     model_config = SettingsConfigDict(env_prefix="AUTHSERVER_", frozen=True, extra="ignore")
@@ -46,6 +48,18 @@ class FhirSettings(BaseSettings):
     )
     fhir_max_page_size: int = Field(
         1_000, ge=1, le=10_000, description="Most resources on a page; a larger _count is lowered to it."
+    )
+
+    fhir_export_dir: Path | None = Field(
+        None,
+        description="Folder for the files of bulk exports, for this database alone, mode 0700, shared by all "
+        "processes; default: fhir-exports beside the SQLite file, or in instance with PostgreSQL.",
+    )
+    fhir_export_lifetime: int = Field(
+        3_600, ge=1, le=604_800, description="Seconds for which the files of a finished export are kept."
+    )
+    fhir_export_max_jobs: int = Field(
+        3, ge=1, le=100, description="Unfinished exports that one client may have; one more is answered by 429."
     )
 
     @property

@@ -234,7 +234,9 @@ def test_other_methods_are_405_and_tell_nothing(client: FlaskClient, method: str
     assert outcome(response) == (405, "not-supported", "")
 
 
-@pytest.mark.parametrize("path", ["/fhir", "/fhir/Observation/1/_history", "/fhir/Patient/$export", "/fhir/_history"])
+@pytest.mark.parametrize(
+    "path", ["/fhir", "/fhir/Observation/1/_history", "/fhir/Patient/$everything", "/fhir/_history"]
+)
 def test_an_operation_that_is_not_there_is_404(client: FlaskClient, path: str) -> None:
     """Threat H10."""
     assert outcome(client.get(path, headers=bearer())) == (404, "not-supported", "")

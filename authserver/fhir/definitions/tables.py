@@ -1,4 +1,4 @@
-"""The search parameters and resource types of R4, loaded from the table that the product ships.
+"""The resource types, search parameters and Patient compartment of R4, loaded from the table that the product ships.
 
 One `Definitions` is made per app object by `load_definitions()`; it never changes afterwards.
 """
@@ -42,6 +42,7 @@ class Definitions:
         self._types: dict[str, dict[str, list[Any]]] = dict(table["types"])
         self._common = self._types.pop(COMMON)
         self.resource_types = frozenset(self._types)
+        self._compartment: dict[str, list[str]] = table.get("patientCompartment", {})
 
     def parameter(self, resource_type: str, code: str) -> SearchParameter | None:
         """Return the parameter, or None when the type has none of this code."""
@@ -54,6 +55,14 @@ class Definitions:
             parameter = self.parameter(resource_type, code)
             if parameter is not None:
                 yield parameter
+
+    @property
+    def patient_compartment(self) -> Mapping[str, tuple[str, ...]]:
+        """Resource type -> the parameters by which it is in a patient's compartment, for the types that can be.
+
+        Source: http://hl7.org/fhir/R4/compartmentdefinition-patient.html, 4.0.1.
+        """
+        return {resource_type: tuple(codes) for resource_type, codes in self._compartment.items()}
 
 
 def load_definitions() -> Definitions:

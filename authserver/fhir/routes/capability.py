@@ -10,10 +10,36 @@ _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-serv
 _PARAMETER = "http://hl7.org/fhir/SearchParameter"
 # When this description last changed in substance; a statement must have a date.
 _DATE = "2026-11-20"
+_BULK = "http://hl7.org/fhir/uv/bulkdata"
+_EXPORT_OF = {"Patient": "patient-export", "Group": "group-export"}
 
 
-def capability_statement(definitions: Definitions, *, base_url: str, token_endpoint: str | None) -> dict[str, Any]:
-    """Return the statement (http://hl7.org/fhir/R4/capabilitystatement.html), kind `instance`."""
+def capability_statement(
+    definitions: Definitions, *, base_url: str, token_endpoint: str | None, bulk_export: bool = False
+) -> dict[str, Any]:
+    """Return the statement (http://hl7.org/fhir/R4/capabilitystatement.html), kind `instance`.
+
+    `bulk_export` says whether the operations of Bulk Data Access are served.
+    """
+    statement = _statement(definitions, base_url=base_url, token_endpoint=token_endpoint)
+    return _with_exports(statement) if bulk_export else statement
+
+
+def _with_exports(statement: dict[str, Any]) -> dict[str, Any]:
+    (rest,) = statement["rest"]
+    resources = [
+        {**one, "operation": [_export(_EXPORT_OF[one["type"]])]} if one["type"] in _EXPORT_OF else one
+        for one in rest["resource"]
+    ]
+    rest = {**rest, "resource": resources, "operation": [_export("export")]}
+    return {**statement, "instantiates": [f"{_BULK}/CapabilityStatement/bulk-data"], "rest": [rest]}
+
+
+def _export(definition: str) -> dict[str, str]:
+    return {"name": "export", "definition": f"{_BULK}/OperationDefinition/{definition}"}
+
+
+def _statement(definitions: Definitions, *, base_url: str, token_endpoint: str | None) -> dict[str, Any]:
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",

@@ -7,7 +7,7 @@ of the result; otherwise it walks the resources of the type in order and asks ea
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, false, select
+from sqlalchemy import Connection, Row, Select, and_, false, select
 
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.search.ast import (
@@ -19,6 +19,7 @@ from authserver.fhir.search.ast import (
 )
 from authserver.fhir.store import tables
 from authserver.fhir.store.criteria import Compiler, count_up_to, is_ordered
+from authserver.fhir.store.port import Stored
 
 # A criterion with fewer index rows than this may lead although they have to be sorted. The count and the
 # search see one state of the database, so the limit cuts nothing off.
@@ -32,7 +33,7 @@ _COLUMNS = (
     tables.resource.c.last_updated,
     tables.version.c.body,
 )
-_CURRENT = and_(
+CURRENT = and_(
     tables.version.c.rid == tables.resource.c.rid,
     tables.version.c.version_id == tables.resource.c.version_id,
 )
@@ -48,7 +49,7 @@ def read_statement(
     compiler = Compiler(parameters, resource_type, constraint.tenant)
     return (
         select(*_COLUMNS)
-        .join_from(tables.resource, tables.version, _CURRENT)
+        .join_from(tables.resource, tables.version, CURRENT)
         .where(
             compiler.allowed(constraint),
             tables.resource.c.resource_type == resource_type,
@@ -56,6 +57,11 @@ def read_statement(
             tables.resource.c.deleted == false(),
         )
     )
+
+
+def stored(row: Row[Any]) -> Stored:
+    """Return a row of these statements as a value."""
+    return Stored(row.rid, row.resource_type, row.id, row.version_id, row.last_updated, bytes(row.body))
 
 
 def search_statement(
@@ -72,7 +78,7 @@ def search_statement(
     return (
         select(*_COLUMNS)
         .join_from(rids, tables.resource, tables.resource.c.rid == rids.c.rid)
-        .join(tables.version, _CURRENT)
+        .join(tables.version, CURRENT)
         .order_by(rids.c.rid)
     )
 

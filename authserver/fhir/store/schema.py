@@ -55,7 +55,12 @@ def _create_tables(connection: Connection) -> None:
     connection.execute(insert(tables.meta).values(name=CURSOR_SECRET, value=secrets.token_bytes(32)))
 
 
-_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tables,)
+def _create_export_jobs(connection: Connection) -> None:
+    # A new database has the table from the first step.
+    tables.export_job.create(connection, checkfirst=True)
+
+
+_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tables, _create_export_jobs)
 
 
 def _number_parameters(connection: Connection, definitions: Definitions) -> None:

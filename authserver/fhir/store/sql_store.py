@@ -1,9 +1,11 @@
 """The store over SQL: SQLite for one process, PostgreSQL for many. Knows statements; knows no HTTP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, select
 
 from authserver.errors import Forbidden, StorageUnavailable
 from authserver.fhir.constraint import Constraint
@@ -12,8 +14,10 @@ from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.search.ast import SearchQuery
 from authserver.fhir.store import tables
 from authserver.fhir.store.engine import WRITE_CONFLICT, make_engine, reading, writing
+from authserver.fhir.store.export_jobs import SqlExportJobs
+from authserver.fhir.store.export_rows import SqlSnapshot
 from authserver.fhir.store.port import Page, Stored, WriteResult
-from authserver.fhir.store.queries import read_statement, search_statement
+from authserver.fhir.store.queries import read_statement, search_statement, stored
 from authserver.fhir.store.schema import CURSOR_SECRET, load_parameters, upgrade
 from authserver.fhir.store.writing import Writer, check
 
@@ -49,14 +53,14 @@ class SqlStore:
         statement = read_statement(self._parameters, constraint, resource_type=resource_type, resource_id=resource_id)
         with reading(self._engine) as connection:
             row = connection.execute(statement).one_or_none()
-        return _stored(row) if row is not None else None
+        return stored(row) if row is not None else None
 
     def search(self, constraint: Constraint, query: SearchQuery) -> Page:
         """See FhirStore."""
         with reading(self._engine) as connection:
             statement = search_statement(connection, self._parameters, constraint, query=query)
             rows = connection.execute(statement).all()
-        matches = tuple(_stored(row) for row in rows[: query.count])
+        matches = tuple(stored(row) for row in rows[: query.count])
         return Page(matches, more=len(rows) > query.count)
 
     def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
@@ -75,6 +79,24 @@ class SqlStore:
                     raise
         raise StorageUnavailable(detail="too many writers of one resource", reason=WRITE_CONFLICT)
 
+    @property
+    def export_jobs(self) -> SqlExportJobs:
+        """See ExportStore."""
+        return SqlExportJobs(self._engine)
+
+    @property
+    def folder(self) -> Path | None:
+        """See ExportStore."""
+        url = self._engine.url
+        in_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+        return Path(str(url.database)).parent if in_file else None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[SqlSnapshot]:
+        """See ExportStore."""
+        with reading(self._engine) as connection:
+            yield SqlSnapshot(connection, self._parameters)
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -92,7 +114,3 @@ def open_store(url: str, definitions: Definitions) -> SqlStore:
     except StorageUnavailable:
         engine.dispose()
         raise
-
-
-def _stored(row: Row[Any]) -> Stored:
-    return Stored(row.rid, row.resource_type, row.id, row.version_id, row.last_updated, bytes(row.body))

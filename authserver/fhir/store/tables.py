@@ -1,4 +1,4 @@
-"""The tables: resources, their versions, and one index table per kind of search parameter.
+"""The tables: resources, their versions, export jobs, and one index table per kind of search parameter.
 
 Index tables are clustered by (tenant, parameter, value, rid), so that a search walks one range of one tree.
 """
@@ -70,6 +70,26 @@ version = Table(
     Column("deleted", Boolean, nullable=False),
     Column("body", LargeBinary, nullable=False),
     PrimaryKeyConstraint("rid", "version_id"),
+)
+
+export_job = Table(
+    "fhir_export_job",
+    metadata,
+    Column("id", _text, primary_key=True),
+    Column("client_id", _text, nullable=False),
+    Column("tenant", _text, nullable=False),
+    Column("request_url", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("state", _text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("owner", _text),
+    Column("leased_until", BigInteger),
+    Column("transaction_time", BigInteger),
+    Column("expires_at", BigInteger),
+    Column("outputs", Text, nullable=False),
+    Index("fhir_export_job_by_client", "tenant", "client_id", "state"),
 )
 
 

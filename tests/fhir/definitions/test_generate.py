@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from authserver.fhir.definitions.expressions import ExpressionError
-from authserver.fhir.definitions.generate import LEAVES, main, table
+from authserver.fhir.definitions.generate import LEAVES, main, patient_compartment, table
 from authserver.fhir.definitions.tables import Definitions
 
 PACKAGE = "AUTHSERVER_TEST_DEFINITIONS_PACKAGE"
 OFFICIAL = "AUTHSERVER_TEST_R4_SEARCH_PARAMETERS"
+OFFICIAL_COMPARTMENTS = "AUTHSERVER_TEST_R4_COMPARTMENTS"
 
 
 def _structure(name: str, elements: list[dict[str, Any]], kind: str = "resource") -> dict[str, Any]:
@@ -58,6 +59,17 @@ PATIENT = _structure(
 )
 
 
+# As the package has it: two rows differ from the official definition.
+COMPARTMENT = {
+    "resource": [
+        {"code": "Observation", "param": ["subject", "performer"]},
+        {"code": "Encounter", "param": ["subject"]},
+        {"code": "Task", "param": ["patient", "focus"]},
+        {"code": "Medication"},
+    ]
+}
+
+
 def _package(folder: Path, parameters: list[dict[str, Any]]) -> Path:
     target = folder / "dist/fhir/r4"
     target.mkdir(parents=True)
@@ -68,6 +80,7 @@ def _package(folder: Path, parameters: list[dict[str, Any]]) -> Path:
     ):
         bundle = {"entry": [{"resource": resource} for resource in content]}
         (target / f"{name}.json").write_text(json.dumps(bundle))
+    (target / "compartmentdefinition-patient.json").write_text(json.dumps(COMPARTMENT))
     return folder
 
 
@@ -100,6 +113,7 @@ def test_paths_are_typed_by_the_structure_definitions(tmp_path: Path) -> None:
                 "who": ["reference", ["part.part.who:Reference(Patient)"], [], "b"],
             },
         },
+        "patientCompartment": {"Encounter": ["patient"], "Observation": ["performer", "subject"]},
     }
 
 
@@ -165,3 +179,15 @@ def test_the_shipped_table_has_exactly_the_official_parameters(definitions: Defi
     assert {key: row[:2] for key, row in shipped.items()} == {key: row[:2] for key, row in wanted.items()}
     for key, (_, _, targets) in wanted.items():
         assert shipped[key][2] in (tuple(sorted(targets)), ("*",)), key
+
+
+@pytest.mark.skipif(
+    OFFICIAL_COMPARTMENTS not in os.environ, reason=f"{OFFICIAL_COMPARTMENTS} names no official CompartmentDefinitions"
+)
+def test_the_shipped_compartment_is_exactly_the_official_one(definitions: Definitions) -> None:
+    with gzip.open(os.environ[OFFICIAL_COMPARTMENTS]) as file:
+        (official,) = (one for one in map(json.loads, file) if one["id"] == "patient")
+    listed = {row["code"]: tuple(sorted(row["param"])) for row in official["resource"] if "param" in row}
+
+    assert definitions.patient_compartment == listed
+    assert patient_compartment(official) == {code: list(names) for code, names in sorted(listed.items())}
