@@ -2,13 +2,13 @@
 
 AuthServerError
 ├── OAuthError          the paths below /auth
-│   ├── InvalidRequest  UnauthorizedClient  UnsupportedGrantType  InvalidScope  InvalidTarget
+│   ├── InvalidRequest  UnauthorizedClient  UnsupportedGrantType  InvalidScope  InvalidTarget  InvalidClientMetadata
 │   └── InvalidClient   InvalidJws  InvalidClientCredentials
 ├── ResourceError       Client, AccessPolicy and FHIR resources
 │   ├── BadRequest  NotSupported  InvalidResource  NotFound  VersionConflict
 │   └── LoginRequired  TokenRequired  InvalidToken  Forbidden  InsufficientScope
 ├── ProtocolError       the request as HTTP, before any path's own rules
-│   └── MethodNotAllowed  UnsupportedMediaType  ContentTooLarge  NonCanonicalPath
+│   └── MethodNotAllowed  UnsupportedMediaType  ContentTooLarge  BodyTooSlow  NonCanonicalPath
 ├── Unavailable         a dependency gave no answer, so the answer is no
 │   └── JwksUnavailable  StorageUnavailable  IntrospectionUnavailable
 └── UnexpectedError     anything nobody foresaw
@@ -57,6 +57,7 @@ class AuthServerError(Exception):
         self.public = public or self.default_public
         self.detail = detail
         self.reason = reason or self.default_reason
+        self.client_id: str | None = None  # whom it is about, proven or only claimed; for the log and the receipt
         fixed = {"WWW-Authenticate": self.challenge, "Retry-After": self.retry_after}
         self.headers = {n: str(v) for n, v in {**fixed, **(headers or {})}.items() if v is not None}
         super().__init__(f"{self.reason}: {detail}" if detail else self.public)
@@ -84,10 +85,7 @@ class InvalidRequest(OAuthError):
 
 
 class InvalidClient(OAuthError):
-    """The client did not prove who it is.
-
-    One constant sentence for every cause, so that a stranger learns nothing (RFC 7521 section 4.2.1).
-    """
+    """The client did not prove who it is: one sentence for every cause, for strangers (RFC 7521 section 4.2.1)."""
 
     oauth_code, issue_code, default_reason = "invalid_client", "login", "client_not_authenticated"
     default_public = "Client authentication failed."
@@ -134,11 +132,17 @@ class InvalidTarget(OAuthError):
     default_public = "The requested resource is not one that this client's tokens are for."
 
 
+class InvalidClientMetadata(OAuthError):
+    """A registration asks for what this server has not, or not for this caller (RFC 7591 section 3.2.2)."""
+
+    oauth_code, issue_code, default_reason = "invalid_client_metadata", "invalid", "client_metadata"
+    default_public = "The client metadata must be one JSON object with no member twice."
+
+
 class ResourceError(AuthServerError):
     """An error of the resource paths, answered as an OperationOutcome."""
 
-    status = 400
-    oauth_code = "invalid_request"
+    status, oauth_code = 400, "invalid_request"
 
 
 class BadRequest(ResourceError):
@@ -216,19 +220,14 @@ class Forbidden(ResourceError):
 
 
 class InsufficientScope(Forbidden):
-    """The access token's scopes do not cover the interaction (RFC 6750 section 3.1).
-
-    `scope` names what would, for example `system/Observation.s`.
-    """
+    """The token's scopes do not cover the interaction (RFC 6750 section 3.1); `scope` names what would."""
 
     default_reason = oauth_code = "insufficient_scope"
 
     def __init__(self, scope: str, *, detail: str = "") -> None:
-        super().__init__(
-            f"The access token's scope does not allow this; needed: {scope}.",
-            detail=detail,
-            headers={"WWW-Authenticate": f'Bearer realm="fhir", error="insufficient_scope", scope="{scope}"'},
-        )
+        public = f"The access token's scope does not allow this; needed: {scope}."
+        challenge = f'Bearer realm="fhir", error="insufficient_scope", scope="{scope}"'
+        super().__init__(public, detail=detail, headers={"WWW-Authenticate": challenge})
 
 
 class ProtocolError(AuthServerError):
@@ -267,15 +266,17 @@ class ContentTooLarge(ProtocolError):
     default_public = "The request body is too large."
 
 
+class BodyTooSlow(ProtocolError):
+    """The body was not there in the time that a request has for it."""
+
+    status, issue_code, default_reason = 408, "timeout", "body_too_slow"
+    default_public = "The request body came too slowly."
+
+
 class Unavailable(AuthServerError):
     """A dependency did not answer, so nothing is allowed; never says which one."""
 
-    status, oauth_code, issue_code, default_reason = (
-        503,
-        "temporarily_unavailable",
-        "transient",
-        "unavailable",
-    )
+    status, oauth_code, issue_code, default_reason = 503, "temporarily_unavailable", "transient", "unavailable"
     default_public = "The server cannot answer now; try again with a new assertion."
     retry_after = 1
 
@@ -295,5 +296,4 @@ class StorageUnavailable(Unavailable):
 class IntrospectionUnavailable(Unavailable):
     """The authorization server gave no answer about a token."""
 
-    default_reason = "introspection_unavailable"
-    default_public = "The access token could not be checked; try again."
+    default_reason, default_public = "introspection_unavailable", "The access token could not be checked; try again."

@@ -10,15 +10,25 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from authserver.protocol import jose
+from authserver.protocol import jose, source_address
 from authserver.protocol.client import DEFAULT_TOKEN_LIFETIME
 from authserver.protocol.jwks_url import JwksUrlRules
+from authserver.protocol.key_life import JWKS_MAX_AGE, KeyTimes
 from authserver.protocol.resource_types import R4_TYPES
 
 PREFIX = "AUTHSERVER_"
 DOCUMENTED_TYPES = (
     "AllergyIntolerance CarePlan CareTeam Condition Device DiagnosticReport DocumentReference Encounter Goal Group "
     "Immunization Location MedicationRequest Observation Organization Patient Practitioner Procedure Provenance"
+)
+_WORD_LISTS = (
+    "audience_aliases",
+    "assertion_algorithms",
+    "wildcard_types",
+    "jwks_allow",
+    "trusted_proxies",
+    "verify_audiences",
+    "verify_fhir_bases",
 )
 Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -43,7 +53,12 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="Database of the registry; default: SQLite in the instance folder.")
     root_secret: SecretStr | None = Field(None, description="Secret of the client root; default: made at first start.")
     signing_algorithm: Literal["ES256", "RS256"] = Field("ES256", description="Algorithm of our access tokens.")
-    signing_kid: str | None = Field(None, description="kid of the key to sign with; default: the newest.")
+    jwks_max_age: int = Field(
+        JWKS_MAX_AGE, ge=1, le=86_400, description="Seconds for which verifiers may keep our key set."
+    )
+    key_leeway: int = Field(
+        60, ge=2, le=3_600, description="Seconds added to each wait of a key rotation, for clocks that differ."
+    )
     assertion_algorithms: Words = Field(jose.DEFAULT_ALGORITHMS, description="Algorithms accepted from clients.")
     any_odd_rsa_exponent: bool = Field(False, description="Accept RSA exponents other than 65537 (odd, 3 to 2^32).")
     max_token_lifetime: int = Field(
@@ -57,13 +72,27 @@ class Settings(BaseSettings):
         (), description="Origins (http://host:port) and networks (10.0.0.0/8) whose key sets may be fetched."
     )
     jwks_ca_file: Path | None = Field(None, description="Certificate authorities for fetching key sets (PEM).")
+    trusted_proxies: Words = Field(
+        (), description="Addresses of the proxies whose X-Forwarded-For says where a request comes from, exact."
+    )
     fhir_base_url: str = Field("", description="Base URL of the FHIR API, the aud of our tokens; default ISSUER/fhir.")
+    registered_clients_active: bool = Field(
+        False, description="Let a client that registered itself (POST /auth/register) ask for tokens at once."
+    )
+    verify_audiences: Words = Field(
+        (), description="Audiences of the tokens that GET /auth/verify takes; default FHIR_BASE_URL."
+    )
+    verify_fhir_bases: Words = Field(
+        (), description="Base paths of FHIR servers behind GET /auth/verify; default that of FHIR_BASE_URL, or `none`."
+    )
     purge_interval: int = Field(60, ge=1, description="Seconds between two purges of expired rows.")
+    receipt_days: int = Field(7, ge=1, le=365, description="Days for which the reasons of refusals are kept.")
+    receipt_limit: int = Field(100_000, ge=100, description="Most reasons of refusals kept; the oldest go first.")
     log_format: Literal["json", "console"] = Field(
         "json", description="Log lines as JSON, or to be read; in development the latter."
     )
 
-    @field_validator("audience_aliases", "assertion_algorithms", "wildcard_types", "jwks_allow", mode="before")
+    @field_validator(*_WORD_LISTS, mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
@@ -88,6 +117,19 @@ class Settings(BaseSettings):
     def _allow_list(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         JwksUrlRules.from_allow_list(entries)
         return entries
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _single_addresses(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        source_address.trusted(entries)
+        return entries
+
+    @field_validator("verify_fhir_bases")
+    @classmethod
+    def _base_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        if paths != ("none",) and not all(path.startswith("/") and not path.endswith("/") for path in paths):
+            raise ValueError("must be paths such as /fhir, without a trailing slash, or the one word none")
+        return paths
 
     @model_validator(mode="before")
     @classmethod
@@ -130,6 +172,22 @@ class Settings(BaseSettings):
     def wildcard(self) -> frozenset[str] | None:
         """What `*` in a scope stands for; None keeps it as it is."""
         return None if self.wildcard_types == ("*",) else frozenset(self.wildcard_types)
+
+    @property
+    def key_times(self) -> KeyTimes:
+        """What the life of our signing keys depends on."""
+        return KeyTimes(self.jwks_max_age, self.max_token_lifetime, self.key_leeway)
+
+    @property
+    def forward_audiences(self) -> frozenset[str]:
+        """Whose tokens forward-auth takes."""
+        return frozenset(self.verify_audiences or (self.fhir_base_url,))
+
+    @property
+    def forward_fhir_bases(self) -> tuple[str, ...]:
+        """The base paths below which forward-auth reads a path as FHIR does."""
+        named = self.verify_fhir_bases or (urlsplit(self.fhir_base_url).path,)
+        return () if named == ("none",) else named
 
     @property
     def token_url(self) -> str:

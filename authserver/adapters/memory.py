@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from authserver.errors import VersionConflict
-from authserver.services.ports import UNLINKED, StoredResource
+from authserver.services.ports import MAX_RECEIPTS, UNLINKED, Receipt, StoredResource
 
 _Key = tuple[str, str]
 _K = TypeVar("_K")
@@ -20,12 +20,15 @@ class _Record:
     versions: tuple[tuple[StoredResource, str], ...] = ()
     secret_hash: str | None = None
     links: frozenset[str] = frozenset()
+    token_generation: int = 0
 
     @property
     def current(self) -> StoredResource | None:
         """The version that get() returns, without the hash."""
         last = self.versions[-1] if self.versions else None
-        return None if last is None or last[0].deleted else _opened(last)
+        if last is None or last[0].deleted:
+            return None
+        return replace(_opened(last), token_generation=self.token_generation)
 
 
 class MemoryResourceStore:
@@ -64,6 +67,7 @@ class MemoryResourceStore:
         if_match: int | None = None,
         secret_hash: str | None = None,
         links: Sequence[str] = (UNLINKED,),
+        revoke_tokens: bool = False,
     ) -> StoredResource:
         """Store a new version and return it; see the port."""
         text = json.dumps(body, allow_nan=False)
@@ -71,10 +75,15 @@ class MemoryResourceStore:
             record = self._record(resource_type, resource_id)
             _require_version(record.current, if_match)
             version = (_following(record, (resource_type, resource_id), now=now), text)
-            self._records[resource_type, resource_id] = _Record(
-                (*record.versions, version), secret_hash or record.secret_hash, frozenset(links)
+            ends_tokens = revoke_tokens or record.current is None
+            record = _Record(
+                (*record.versions, version),
+                secret_hash or record.secret_hash,
+                frozenset(links),
+                record.token_generation + (1 if ends_tokens else 0),
             )
-        return _opened(version)
+            self._records[resource_type, resource_id] = record
+        return replace(_opened(version), token_generation=record.token_generation)
 
     def delete(
         self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
@@ -86,8 +95,20 @@ class MemoryResourceStore:
             _require_version(current, if_match)
             if current is not None:
                 mark = replace(_following(record, (resource_type, resource_id), now=now), deleted=True)
-                self._records[resource_type, resource_id] = _Record((*record.versions, (mark, "{}")))
+                versions = (*record.versions, (mark, "{}"))
+                count = record.token_generation
+                self._records[resource_type, resource_id] = _Record(versions, token_generation=count)
             return current
+
+    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
+        """Start a new token generation and return it; None when there is no such resource."""
+        with self._lock:
+            record = self._record(resource_type, resource_id)
+            if record.current is None:
+                return None
+            record = replace(record, token_generation=record.token_generation + 1)
+            self._records[resource_type, resource_id] = record
+            return record.token_generation
 
     def _record(self, resource_type: str, resource_id: str) -> _Record:
         return self._records.get((resource_type, resource_id), _Record())
@@ -112,6 +133,10 @@ class MemoryReplayGuard:
                 return False
             self._until[client_id, jti] = until
             return True
+
+    def was_claimed(self, client_id: str, jti: str) -> bool:
+        """Say whether the jti was claimed, claiming nothing."""
+        return (client_id, jti) in self._until
 
     def purge(self, *, before: int) -> int:
         """Forget claims whose `until` is before the given second; return how many."""
@@ -141,13 +166,43 @@ class MemoryRevocationList:
             return _forget(self._until, before)
 
 
+class MemoryReceiptStore:
+    """ReceiptStore (see the port) over a dict."""
+
+    def __init__(self, max_rows: int = MAX_RECEIPTS) -> None:
+        self._receipts: dict[str, Receipt] = {}
+        self._max_rows = max_rows
+        self._lock = threading.Lock()
+
+    def add(self, receipts: Sequence[Receipt]) -> None:
+        """Keep these receipts; the oldest go when there are too many."""
+        with self._lock:
+            for receipt in receipts:
+                self._receipts.setdefault(receipt.id, receipt)
+            newest = sorted(self._receipts.values(), key=lambda receipt: receipt.until, reverse=True)
+            self._receipts = {receipt.id: receipt for receipt in newest[: self._max_rows]}
+
+    def get(self, receipt_id: str) -> Receipt | None:
+        """Return the receipt, or None."""
+        return self._receipts.get(receipt_id)
+
+    def purge(self, *, before: int) -> int:
+        """Forget receipts whose `until` is before the given second; return how many."""
+        with self._lock:
+            untils = {receipt.id: receipt.until for receipt in self._receipts.values()}
+            forgotten = _forget(untils, before)
+            self._receipts = {name: self._receipts[name] for name in untils}
+            return forgotten
+
+
 class MemoryStores:
-    """ResourceStore, ReplayGuard and RevocationList in memory."""
+    """ResourceStore, ReplayGuard, RevocationList and ReceiptStore in memory."""
 
     def __init__(self) -> None:
         self.resources = MemoryResourceStore()
         self.replay_guard = MemoryReplayGuard()
         self.revocations = MemoryRevocationList()
+        self.receipts = MemoryReceiptStore()
 
     def ping(self) -> None:
         """Return at once: memory always answers."""

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from authserver.errors import BadRequest, MethodNotAllowed, NonCanonicalPath
 from authserver.protocol import canonical_path
+from authserver.protocol.fhir_interaction import ID, ON_TYPE, interaction_of
 
 Pair = tuple[str, str]
 
@@ -19,18 +20,6 @@ ALLOW = "GET, HEAD"
 MAX_PARAMETERS = 100
 
 _SEGMENT = re.compile(r"[A-Za-z0-9\-._$]{1,64}", re.ASCII)
-_TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}", re.ASCII)
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
-
-# Method -> interaction and the SMART letter that it needs (SMART App Launch 2.2, "Scopes").
-_ON_TYPE = {
-    "GET": ("search-type", "s"),
-    "HEAD": ("search-type", "s"),
-    "POST": ("create", "c"),
-    "PUT": ("update", "u"),
-    "PATCH": ("patch", "u"),
-    "DELETE": ("delete", "d"),
-}
 # Bulk Data Access: the last fixed segment of a path -> the methods that it has.
 EXPORT, EXPORT_STATUS, EXPORT_FILE = "$export", "$export-status", "$export-file"
 _EXPORT_METHODS = {
@@ -38,7 +27,6 @@ _EXPORT_METHODS = {
     EXPORT_STATUS: ("GET", "HEAD", "DELETE"),
     EXPORT_FILE: ("GET", "HEAD"),
 }
-_ON_INSTANCE = {**_ON_TYPE, "GET": ("read", "r"), "HEAD": ("read", "r"), "POST": ("operation", "c")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +88,21 @@ def parse_parameters(query: bytes) -> tuple[Pair, ...]:
 
 def parse_request(method: str, path: str, *, segments: Sequence[str], parameters: Sequence[Pair] = ()) -> FhirRequest:
     """Return what is asked for. Raises MethodNotAllowed for a method that no FHIR path has."""
-    if method not in _ON_TYPE:
+    if method not in ON_TYPE:
         raise MethodNotAllowed(ALLOW)
-    resource_type = segments[0] if segments and _TYPE.fullmatch(segments[0]) else None
-    resource_id = segments[1] if len(segments) > 1 and _ID.fullmatch(segments[1]) else None
     if operation := export_operation(segments):
         return _export_request(method, path, operation=operation, segments=segments, parameters=parameters)
-    allow = ""
-    if resource_type and len(segments) == 1:
-        (interaction, letter), allow = _ON_TYPE[method], ALLOW
-    elif resource_type and resource_id and len(segments) == 2:
-        (interaction, letter), allow = _ON_INSTANCE[method], ALLOW
-    else:
-        interaction, letter = _other(method, segments[1:] if resource_type else segments)
+    found = interaction_of(method, segments)
+    on_instance = found.resource_id is not None and len(segments) == 2
+    allow = ALLOW if found.resource_type and (len(segments) == 1 or on_instance) else ""
     return FhirRequest(
         method=method,
         path=path,
         parameters=tuple(parameters),
-        interaction=interaction,
-        resource_type=resource_type,
-        resource_id=resource_id,
-        letter=letter if resource_type else None,
+        interaction=found.name,
+        resource_type=found.resource_type,
+        resource_id=found.resource_id,
+        letter=found.letter,
         served=bool(allow) and method in READING,
         allow=allow,
     )
@@ -131,7 +113,7 @@ def export_operation(segments: Sequence[str]) -> str:
     match tuple(segments):
         case ("$export",) | ("Patient", "$export"):
             return EXPORT
-        case ("Group", group_id, "$export") if _ID.fullmatch(group_id):
+        case ("Group", group_id, "$export") if ID.fullmatch(group_id):
             return EXPORT
         case ("$export-status", _):
             return EXPORT_STATUS
@@ -159,15 +141,3 @@ def _export_request(
         operation=operation,
         operands=tuple(segments[1:]) if operation != EXPORT else (),
     )
-
-
-def _other(method: str, rest: Sequence[str]) -> tuple[str, str]:
-    """Name an interaction that this server does not have; a changing method needs a changing letter."""
-    letter = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}.get(method)
-    if "_history" in rest:
-        instance = rest.index("_history") > 0
-        interaction = ("vread" if len(rest) > 2 else "history-instance") if instance else "history-type"
-        return interaction, letter or ("r" if instance else "s")
-    if list(rest) == ["_search"]:
-        return "search-type", "s"
-    return "operation", letter or "r"

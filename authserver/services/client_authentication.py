@@ -1,12 +1,13 @@
 """Prove a client by its assertion: the order of the checks, cheap before costly, network late, state change last."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from authserver.errors import InvalidClient, JwksUnavailable
 from authserver.protocol import assertion, jwks
-from authserver.protocol.assertion import Expected
+from authserver.protocol.assertion import Case, Expected, UnverifiedAssertion
 from authserver.protocol.client import Client
-from authserver.protocol.jwks import JwkSet
+from authserver.protocol.decoy import Decoys, nobody
+from authserver.protocol.jwks import JwkSet, PublicKey
 from authserver.protocol.token_request import JWT_BEARER, ClientAssertion
 from authserver.services.ports import JwksSource, ReplayGuard
 from authserver.services.registry import Registry
@@ -21,6 +22,7 @@ class ClientAuthentication:
     replay_guard: ReplayGuard
     expected: Expected
     algorithms: tuple[str, ...]
+    decoys: Decoys = field(default_factory=Decoys, repr=False)
 
     def authenticate(self, request: ClientAssertion, *, now: int) -> Client:
         """Return the proven client. Raises InvalidClient with the reason of the first failure, or Unavailable.
@@ -28,34 +30,74 @@ class ClientAuthentication:
         Nothing is written before the last step, so a forged or misdirected assertion uses up no jti.
         """
         unverified = assertion.peek(request.assertion, algorithms=self.algorithms)
-        client = self._registered(unverified.client_id, request)
-        kid = assertion.check_header(unverified, client)
-        key = jwks.select(self._keys(client, kid, now), kid=kid, algorithm=unverified.jws.algorithm)
-        verified = assertion.verify(unverified, key, client, expected=self.expected, now=now)
-        if not self.replay_guard.claim(client.id, verified.jti, until=verified.until):
-            raise InvalidClient(detail=f"{client.id}: jti was used before", reason="jti_replayed")
-        return client
+        try:
+            return self._proven(unverified, request, now)
+        except InvalidClient as error:
+            error.client_id = unverified.client_id
+            raise
 
-    def _registered(self, client_id: str, request: ClientAssertion) -> Client:
+    def _proven(self, unverified: UnverifiedAssertion, request: ClientAssertion, now: int) -> Client:
+        try:
+            case, key = self._prepared(unverified, request, now)
+        except InvalidClient:
+            # Threat E07: what has no key to be checked by takes as long as what has one.
+            self.decoys.verify(unverified.jws)
+            raise
+        verified = assertion.verify(case, key)
+        if not self.replay_guard.claim(case.client.id, verified.jti, until=verified.until):
+            raise InvalidClient(detail=f"{case.client.id}: jti was used before", reason="jti_replayed")
+        if case.client.jwks_uri is not None:
+            self.jwks_source.proven(case.client.jwks_uri, source=request.source)
+        return case.client
+
+    def _prepared(self, unverified: UnverifiedAssertion, request: ClientAssertion, now: int) -> tuple[Case, PublicKey]:
+        """Return what is to be verified, and by which key."""
         # RFC 7521 section 4.2: client_id is optional beside an assertion, and must then name the same client.
-        if request.client_id is not None and request.client_id != client_id:
+        if request.client_id is not None and request.client_id != unverified.client_id:
             raise InvalidClient(detail="client_id is not the assertion's sub", reason="client_id_mismatch")
+        client, refusal = self._registered_or_nobody(unverified.client_id)
+        case = Case(unverified, client, self.expected, now)
+        try:
+            kid = assertion.check_header(case)
+            keys = self.keys(client, kid, now, source=request.source)
+            return case, jwks.select(keys, kid=kid, algorithm=unverified.jws.algorithm)
+        except InvalidClient as error:
+            raise refusal or error from None
+
+    def _registered_or_nobody(self, client_id: str) -> tuple[Client, InvalidClient | None]:
+        """Return the registered client; or one without any key, to take the same way with, and why it is refused."""
+        try:
+            return self.registered(client_id), None
+        except InvalidClient as error:
+            return nobody(client_id, self.algorithms), error
+
+    def registered(self, client_id: str) -> Client:
+        """Return the registered client that may use assertions; raises InvalidClient."""
         client = self.registry.client(client_id)
         if client is None:
             raise InvalidClient(detail=f"client {client_id!r} is not registered", reason="client_unknown")
-        if not client.active:
-            raise InvalidClient(detail=f"client {client_id!r} is not active", reason="client_inactive")
-        if JWT_BEARER not in client.assertion_types:
-            raise InvalidClient(detail=f"{client_id!r} may not use assertions", reason="assertion_type_not_registered")
+        check_registration(client)
         return client
 
-    def _keys(self, client: Client, kid: str, now: int) -> JwkSet:
+    def keys(self, client: Client, kid: str, now: int, *, source: str | None = None) -> JwkSet:
+        """Return the client's keys, registered or fetched; raises InvalidClient when there are none to be had.
+
+        `source` is who pays for a fetch (see JwksSource); None is this server itself.
+        """
         if client.jwks is not None:
             return client.jwks
         if client.jwks_uri is None:
             raise InvalidClient(detail=f"{client.id!r} registered no keys", reason="client_without_keys")
         try:
-            return self.jwks_source.keys(client.jwks_uri, kid=kid, now=now)
+            return self.jwks_source.keys(client.jwks_uri, kid=kid, now=now, since=client.changed_at, source=source)
         except JwksUnavailable as error:
             # SMART @340: any error while authenticating, the client's own key host included, is invalid_client.
             raise InvalidClient(detail=f"{client.id}: {error.detail}", reason=error.reason) from error
+
+
+def check_registration(client: Client) -> None:
+    """Refuse a client that may not authenticate by assertion now."""
+    if not client.active:
+        raise InvalidClient(detail=f"client {client.id!r} is not active", reason="client_inactive")
+    if JWT_BEARER not in client.assertion_types:
+        raise InvalidClient(detail=f"{client.id!r} may not use assertions", reason="assertion_type_not_registered")

@@ -8,6 +8,7 @@ from authserver.protocol.jwks import JwkSet
 
 CLIENT, ACCESS_POLICY = "Client", "AccessPolicy"
 UNLINKED = ""
+MAX_RECEIPTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class StoredResource:
     the life of the id it belongs to: deleting and registering anew starts the next one (row X50).
     `created_at` (of this generation) and `last_updated` are microseconds since the epoch, UTC.
     `secret_hash` is set on what get() returns, for a resource that was given one; never in the history.
+    `token_generation` is the count that a client's access tokens carry (row X46): it belongs to the id, not to the
+    version, and grows with each generation and each revocation of all tokens; 0 in the history.
     """
 
     resource_type: str
@@ -30,6 +33,25 @@ class StoredResource:
     last_updated: int
     deleted: bool = False
     secret_hash: str | None = field(default=None, repr=False)
+    token_generation: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Why a request was refused. `id` is the X-Request-Id of the answer; `at` and `until` are epoch seconds.
+
+    `client_id` is whom the request was about, proven or only claimed. Holds no assertion, no token and no secret.
+    """
+
+    id: str
+    at: int
+    until: int
+    path: str
+    status: int
+    error: str
+    reason: str
+    detail: str
+    client_id: str | None = None
 
 
 class ResourceStore(Protocol):
@@ -57,13 +79,21 @@ class ResourceStore(Protocol):
         if_match: int | None = None,
         secret_hash: str | None = None,
         links: Sequence[str] = (UNLINKED,),
+        revoke_tokens: bool = False,
     ) -> StoredResource:
         """Store a new version and return it.
 
         `now` is in microseconds. `links` (for example `("Client/x",)`) replaces what linked() finds it by.
         `if_match` names the version that must be current (VersionConflict otherwise, also when there is
         none). `secret_hash` replaces the stored one; None keeps what is there, but a new
-        generation never inherits the hash of a former one.
+        generation never inherits the hash of a former one. `revoke_tokens` starts a new token generation in
+        the same transaction.
+        """
+
+    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
+        """Start a new token generation by one write and return it; None when there is no such resource.
+
+        The resource, its version and what is linked to it stay as they are.
         """
 
     def delete(
@@ -82,6 +112,9 @@ class ReplayGuard(Protocol):
         outlives it. Raises StorageUnavailable when it cannot be said for sure.
         """
 
+    def was_claimed(self, client_id: str, jti: str) -> bool:
+        """Say whether the jti was claimed, claiming nothing; for an explanation, never for a decision."""
+
     def purge(self, *, before: int) -> int:
         """Forget claims whose `until` is before the given second, in small batches; return how many."""
 
@@ -99,15 +132,46 @@ class RevocationList(Protocol):
         """Forget revocations of tokens that expired before the given second; return how many."""
 
 
+class ReceiptStore(Protocol):
+    """Receipts of refusals, by request id; a bounded number, each until its `until`."""
+
+    def add(self, receipts: Sequence[Receipt]) -> None:
+        """Keep these receipts, durable before it returns; one with an id that is there already changes nothing.
+
+        Above the store's limit the oldest are forgotten. Raises StorageUnavailable.
+        """
+
+    def get(self, receipt_id: str) -> Receipt | None:
+        """Return the receipt; None when there is none, or none any more."""
+
+    def purge(self, *, before: int) -> int:
+        """Forget receipts whose `until` is before the given second; return how many."""
+
+
+class ReceiptLog(Protocol):
+    """Where refusals are noted beside the requests: it returns at once and may drop what comes too fast."""
+
+    def note(self, receipt: Receipt) -> None:
+        """Note the receipt, to be kept shortly; never fails and never waits for the database."""
+
+    def find(self, receipt_id: str) -> Receipt | None:
+        """Return the receipt, kept already or only noted; None when there is none."""
+
+
 class JwksSource(Protocol):
     """Where a client's public keys come from when it registered a `jwks_uri`."""
 
-    def keys(self, jwks_uri: str, *, kid: str, now: int) -> JwkSet:
+    def keys(self, jwks_uri: str, *, kid: str, now: int, since: int = 0, source: str | None = None) -> JwkSet:
         """Return the key set, fresh by the owner's Cache-Control.
 
-        When the fresh set lacks `kid`, one refetch is made unless the address is cooling down. Raises
+        When the fresh set lacks `kid`, one refetch is made unless the address is cooling down. `since` grows
+        with each change of the client (Client.changed_at): what was fetched for a smaller one is not used. `source`
+        (see protocol.source_address) is who pays for a fetch until proven() is called; None pays nothing. Raises
         JwksUnavailable, and nothing else, when no fresh set can be had.
         """
+
+    def proven(self, jwks_uri: str, *, source: str | None) -> None:
+        """Tell that an assertion from this source was verified by a key of the address, so the fetch was right."""
 
 
 class Signer(Protocol):

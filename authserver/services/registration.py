@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from authserver.errors import InvalidResource, Issue, NotFound
+from authserver.errors import BadRequest, InvalidResource, Issue, NotFound, VersionConflict
 from authserver.protocol import client as client_protocol
 from authserver.protocol import policy as policy_protocol
 from authserver.protocol.client import ClientRules
@@ -61,12 +61,15 @@ class Registration:
         actor: str,
         now: int,
         if_match: int | None = None,
+        revoke_tokens: bool = False,
     ) -> StoredResource:
         """Store a new version of a valid resource and return it; `now` in microseconds.
 
-        Raises InvalidResource with every finding, or VersionConflict.
+        `revoke_tokens` ends every access token of the client with the same write, for a change of keys after a
+        loss (threat C14). Raises InvalidResource with every finding, or VersionConflict.
         """
         reading = self._client(resource_id, body) if resource_type == CLIENT else self._policy(resource_id, body)
+        before = self.store.get(resource_type, resource_id)
         stored = self.store.put(
             resource_type,
             resource_id,
@@ -75,8 +78,42 @@ class Registration:
             if_match=if_match,
             secret_hash=None if reading.secret is None else self.hasher.hash(reading.secret),
             links=reading.links,
+            revoke_tokens=revoke_tokens,
         )
         self._record("resource_put", stored, actor)
+        if before is not None and before.generation == stored.generation and _keys(before) != _keys(stored):
+            self.audit_log.record("client_keys_changed", client_id=stored.id, actor=actor, revoked=revoke_tokens)
+        return stored
+
+    def create(
+        self, resource_type: str, resource_id: str, body: Mapping[str, Any], *, actor: str, now: int
+    ) -> StoredResource:
+        """Store the first version of a new resource; raises VersionConflict when the id is in use."""
+        if self.store.get(resource_type, resource_id) is not None:
+            raise VersionConflict(detail=f"{resource_type}/{resource_id} exists")
+        return self.put(resource_type, resource_id, body, actor=actor, now=now)
+
+    def revoke_tokens(self, client_id: str, *, actor: str) -> None:
+        """End every access token of the client at once, by one write (row X46). Raises NotFound."""
+        generation = self.store.revoke_tokens(CLIENT, client_id)
+        if generation is None:
+            raise NotFound(detail=f"{CLIENT}/{client_id}")
+        self.audit_log.record("client_tokens_revoked", client_id=client_id, generation=generation, actor=actor)
+
+    def flush_keys(self, client_id: str, *, actor: str, now: int) -> StoredResource:
+        """Forget, in every process, what was fetched of the client's keys (threat C11); `now` in microseconds.
+
+        The client gets a new version, equal to the former, which every process sees at its next request. Raises
+        NotFound, BadRequest for a client without a jwks_uri, VersionConflict when it was changed meanwhile.
+        """
+        before = self.get(CLIENT, client_id)
+        if before.body.get("jwks_uri") is None:
+            raise BadRequest(
+                "This client registered no jwks_uri: PUT it with other keys instead.", reason="no_jwks_uri"
+            )
+        moment = max(now, before.last_updated + 1)
+        stored = self.store.put(CLIENT, client_id, before.body, now=moment, if_match=before.version_id, links=())
+        self.audit_log.record("client_keys_flushed", client_id=client_id, version_id=stored.version_id, actor=actor)
         return stored
 
     def delete(
@@ -106,6 +143,11 @@ class Registration:
         self.audit_log.record(
             event, resource=f"{stored.resource_type}/{stored.id}", version_id=stored.version_id, actor=actor
         )
+
+
+def _keys(stored: StoredResource) -> tuple[object, object]:
+    """Return what says by which keys a client proves itself."""
+    return stored.body.get("jwks_uri"), stored.body.get("jwks")
 
 
 def representation(stored: StoredResource) -> dict[str, Any]:

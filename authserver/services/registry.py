@@ -2,16 +2,30 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import Lock
 
 from authserver.errors import InvalidResource
 from authserver.protocol import client as client_protocol
 from authserver.protocol import policy as policy_protocol
+from authserver.protocol import strict_json
 from authserver.protocol.client import RESOURCE_ID, Client, ClientRules
 from authserver.protocol.policy import AccessPolicy
+from authserver.protocol.render import encode
 from authserver.services.ports import ACCESS_POLICY, CLIENT, UNLINKED, AuditLog, ResourceStore, StoredResource
 
 MAX_KEPT = 10_000
+_NOTHING = encode(
+    {
+        "type": "bulk-api-client",
+        "active": True,
+        "grant_types": ["client_credentials"],
+        "scope": [f"system/{name}.rs" for name in ("Patient", "Observation", "Encounter", "Condition", "Device")],
+        "auth": {"client_credentials": {"access_token_expiration": 300, "token_format": "jwt"}},
+        "jwks": {"keys": [{"kty": "RSA", "n": "-" * 342, "e": "AQAB", "kid": "-" * 43, "use": "sig", "alg": "RS384"}]},
+    }
+)
+"""The body of a client as they usually are."""
 
 
 class Registry:
@@ -29,8 +43,9 @@ class Registry:
         # What is no id is in no store; it may hold characters that a database refuses with an error.
         stored = self._store.get(CLIENT, client_id) if RESOURCE_ID.fullmatch(client_id) else None
         if stored is None:
+            self._open_nothing(client_id)
             return None
-        version = (stored.id, stored.generation, stored.version_id, stored.secret_hash)
+        version = (stored.id, stored.generation, stored.version_id, stored.secret_hash, stored.token_generation)
         with self._lock:
             if version in self._clients:
                 return self._clients[version]
@@ -40,6 +55,13 @@ class Registry:
             if len(self._clients) > self._max_kept:
                 self._clients.popitem(last=False)
         return compiled
+
+    def _open_nothing(self, client_id: str) -> None:
+        """Do what opening a found resource costs: parse a body, make the value, look it up (threat E07)."""
+        body = strict_json.loads(_NOTHING, max_depth=8)
+        stored = StoredResource(CLIENT, client_id, 0, 0, {"body": body}, 0, 0)
+        with self._lock:
+            self._clients.get((stored.id, stored.generation, stored.version_id, None, stored.token_generation))
 
     def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
         """Return the candidates for this client, ordered by id: the unlinked policies and those linked to it."""
@@ -57,13 +79,16 @@ class Registry:
 
     def _compile(self, stored: StoredResource) -> Client | None:
         try:
-            return client_protocol.from_resource(
+            client = client_protocol.from_resource(
                 stored.body,
                 client_id=stored.id,
                 rules=self._rules,
                 generation=stored.generation,
+                token_generation=stored.token_generation,
                 secret_hash=stored.secret_hash,
+                stored=True,
             )
+            return replace(client, changed_at=stored.last_updated)
         except InvalidResource as error:
             # Registered under other settings (development mode, a longer lifetime): refused until it is corrected.
             self._audit_log.record("client_unusable", client_id=stored.id, detail=error.detail)

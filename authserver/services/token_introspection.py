@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from authserver.protocol import access_token, policy
+from authserver.protocol import access_token, policy, signed_introspection
 from authserver.protocol.client import Client
 from authserver.protocol.policy import PolicyRequest
 from authserver.services.ports import AuditLog, RevocationList, Signer
@@ -43,19 +43,27 @@ class TokenIntrospection:
             return None
         return ActiveToken(claims, client)
 
-    def introspect(self, token: str, *, request: PolicyRequest | None = None, now: int) -> dict[str, Any]:
+    def introspect(
+        self, token: str, *, caller: Client | None = None, request: PolicyRequest | None = None, now: int
+    ) -> dict[str, Any]:
         """Return the introspection response; exactly `{"active": false}` for whatever is not active.
 
+        `caller` limits this to the tokens that it may see; None is this server itself.
         With a described `request`, an active token's answer also has `policy_decision`: `{"allowed": bool}` and,
         when allowed, the id of the deciding `policy`.
         """
         active = self.active(token, now=now)
-        if active is None:
+        if active is None or (caller is not None and not access_token.is_visible_to(active.claims, caller)):
             return dict(access_token.INACTIVE)
         response = access_token.introspection_response(active.claims)
         if request is not None:
             response["policy_decision"] = self._decide(active.client, request)
         return response
+
+    def signed(self, answer: Mapping[str, Any], *, caller: Client, now: int) -> str:
+        """Return an introspection response as a JWT for its caller (RFC 9701 section 5)."""
+        claims = signed_introspection.claims(answer, issuer=self.issuer, caller=caller.id, now=now)
+        return self.signer.sign(claims, typ=signed_introspection.TYP)
 
     def revoke(self, token: str, *, owner: Client | None, now: int) -> None:
         """Revoke the token at once (RFC 7009 section 2); a token that is not active is nothing to revoke.

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from authserver.errors import InvalidScope, InvalidTarget, UnauthorizedClient
-from authserver.protocol import access_token, scopes
+from authserver.errors import InvalidScope, InvalidTarget, OAuthError, UnauthorizedClient
+from authserver.protocol import access_token, scope_report, scopes
 from authserver.protocol.client import Client
+from authserver.protocol.scope_report import ScopeDecision
 from authserver.protocol.scopes import ScopeSet
 from authserver.protocol.token_request import CLIENT_CREDENTIALS, TokenRequest
 from authserver.services.client_authentication import ClientAuthentication
@@ -41,8 +42,12 @@ class TokenIssuance:
     def issue(self, request: TokenRequest, *, now: int) -> dict[str, Any]:
         """Return the token response (row A15); raises OAuthError or Unavailable. `now` in epoch seconds."""
         client = self.authentication.authenticate(request.client, now=now)
-        granted = self._grant(client, request)
-        claims = self._claims(client, granted, self._audience(client, request), now)
+        try:
+            granted = self.grant(client, request.scope)
+            claims = self._claims(client, granted, self._audience(client, request), now)
+        except OAuthError as error:
+            error.client_id = client.id
+            raise
         token = self.signer.sign(claims, typ=access_token.TYP)
         self.audit_log.record("token_issued", client_id=client.id, scope=claims["scope"], jti=claims["jti"])
         return {
@@ -59,17 +64,21 @@ class TokenIssuance:
             client, issuer=self.rules.issuer, audience=audience, scope=str(granted), jti=jti, now=now
         )
 
-    def _grant(self, client: Client, request: TokenRequest) -> ScopeSet:
+    def grant(self, client: Client, scope: str | None) -> ScopeSet:
+        """Return what a proven client is granted of the requested scope.
+
+        Raises UnauthorizedClient, or InvalidScope whose detail says what became of each scope (row X51).
+        """
         if CLIENT_CREDENTIALS not in client.grant_types:
             raise UnauthorizedClient(detail=f"{client.id}: grant_types lacks {CLIENT_CREDENTIALS}")
-        requested = self._requested(client, request.scope)
+        requested = self._requested(client, scope)
         granted = scopes.grant(requested, client.scope, wildcard_types=self.rules.wildcard_types)
         if not granted:
-            raise InvalidScope(detail=f"{client.id}: nothing of the request is registered")
+            raise InvalidScope(detail=f"{client.id}: nothing is granted; {self._report(client, scope)}")
         if client.strict_scope and not scopes.within(requested, granted, wildcard_types=self.rules.wildcard_types):
             raise InvalidScope(
                 "The request goes beyond the registered scopes, and this client asked to be refused then.",
-                detail=f"{client.id}: scope_mode is strict",
+                detail=f"{client.id}: scope_mode is strict; {self._report(client, scope)}",
                 reason="scope_narrowed",
             )
         if len(str(granted)) > access_token.MAX_SCOPE_LENGTH:
@@ -79,6 +88,14 @@ class TokenIssuance:
                 reason="scope_too_long",
             )
         return granted
+
+    def decisions(self, client: Client, scope: str | None) -> list[ScopeDecision]:
+        """Return what becomes of each requested scope; of the registered ones when none was asked for."""
+        asked = str(client.scope) if scope is None else scope
+        return scope_report.decisions(asked, client.scope, wildcard_types=self.rules.wildcard_types)
+
+    def _report(self, client: Client, scope: str | None) -> str:
+        return "; ".join(f"{one.requested}: {one.outcome}, {one.why}" for one in self.decisions(client, scope))
 
     def _requested(self, client: Client, scope: str | None) -> ScopeSet:
         if scope is not None:

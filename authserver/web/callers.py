@@ -3,6 +3,7 @@
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import unquote_plus
 
 from flask import Request
@@ -10,6 +11,7 @@ from flask import Request
 from authserver.errors import BadRequest, LoginRequired
 from authserver.protocol import token_request
 from authserver.services.authorization import Authorization, Caller
+from authserver.web.sources import source
 
 
 def authorization_header(request: Request) -> tuple[str, str] | None:
@@ -35,7 +37,8 @@ def caller_of(
     header = authorization_header(request)
     if header is None:
         if form and "client_assertion" in form:
-            return authorization.by_assertion(token_request.client_assertion(form), now=now)
+            assertion = replace(token_request.client_assertion(form), source=source(request))
+            return authorization.by_assertion(assertion, now=now)
         raise LoginRequired(detail="no credentials")
     if form and ("client_assertion" in form or "client_secret" in form):
         raise BadRequest("There must be one kind of credentials.", reason="several_credentials")

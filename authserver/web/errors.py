@@ -64,6 +64,7 @@ def _finisher(https: bool) -> Callable[[Response], Response]:
 
 def _refuse(error: AuthServerError) -> Response:
     """Log the private side of the error under the request id; answer with the public side."""
+    g.refusal = error
     write = _log.error if error.status >= 500 else _log.info
     write("refused", status=error.status, code=error.oauth_code, reason=error.reason, detail=error.detail)
     oauth = request.path.startswith(("/auth/", "/.well-known/"))

@@ -1,12 +1,12 @@
-"""POST /auth/introspect (RFC 7662) and POST /auth/revoke (RFC 7009)."""
+"""POST /auth/introspect (RFC 7662, RFC 9701) and POST /auth/revoke (RFC 7009)."""
 
 from typing import Any
 
 from flask import Blueprint, Response, request
 
 from authserver import clock
-from authserver.errors import InsufficientScope, InvalidRequest, LoginRequired
-from authserver.protocol import render, strict_json
+from authserver.errors import InsufficientScope, InvalidClient, InvalidRequest, LoginRequired
+from authserver.protocol import render, signed_introspection, strict_json
 from authserver.protocol.policy import PolicyRequest
 from authserver.protocol.scopes import INTROSPECT
 from authserver.protocol.token_request import KNOWN_PARAMETERS, single_values
@@ -26,6 +26,10 @@ def introspection_blueprint(introspection: TokenIntrospection, authorization: Au
     @blueprint.post("/auth/introspect")
     def introspect() -> Response:
         now, form = clock.now(), single_values(form_pairs(request), known=_PARAMETERS)
+        signed = _wants_jwt()
+        if signed and "Authorization" not in request.headers and "client_assertion" not in form:
+            # RFC 9701 section 5: a signed answer names its caller, so without one the request is a 400.
+            raise InvalidClient(detail="a signed answer was asked for without credentials", reason="login_required")
         caller = caller_of(request, authorization, now=now, form=form)
         try:
             authorization.require_name(caller, _own("auth-introspect"), scope=INTROSPECT)
@@ -33,8 +37,11 @@ def introspection_blueprint(introspection: TokenIntrospection, authorization: Au
             # RFC 7662 section 2.3: a bearer token with too little privilege is a 401.
             raise LoginRequired(detail=error.detail, reason=error.reason) from error
         described = _described_request(form)
-        answer = introspection.introspect(_token(form), request=described, now=now)
-        return respond(render.json_answer(answer))
+        answer = introspection.introspect(_token(form), caller=caller.client, request=described, now=now)
+        if not signed:
+            return respond(render.json_answer(answer))
+        jwt = introspection.signed(answer, caller=caller.client, now=now)
+        return respond(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE))
 
     @blueprint.post("/auth/revoke")
     def revoke() -> Response:
@@ -46,6 +53,13 @@ def introspection_blueprint(introspection: TokenIntrospection, authorization: Au
         return respond(render.json_answer({}))
 
     return blueprint
+
+
+def _wants_jwt() -> bool:
+    """Say whether the Accept header prefers the signed answer to the plain one; a wildcard does not."""
+    accepted = request.accept_mimetypes
+    named = any(value.lower() == signed_introspection.MEDIA_TYPE for value, _ in accepted)
+    return named and accepted[signed_introspection.MEDIA_TYPE] >= max(accepted[render.JSON], 0.001)
 
 
 def _own(interaction: str) -> PolicyRequest:

@@ -1,4 +1,4 @@
-"""The registry over HTTP: PUT, GET, DELETE of Client and AccessPolicy, answered as FHIR answers."""
+"""The registry over HTTP: PUT, GET, DELETE of Client and AccessPolicy, and what ends a client's tokens."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -61,6 +61,7 @@ class Resources:
             actor=caller.client.id,
             now=clock.now_microseconds(),
             if_match=self._if_match(resource_type, resource_id),
+            revoke_tokens=_revoke_tokens(resource_type),
         )
         created = stored.created_at == stored.last_updated
         return self._shown(stored, status=201 if created else 200)
@@ -76,6 +77,18 @@ class Resources:
             if_match=self._if_match(resource_type, resource_id),
         )
         return Response(status=204) if stored is None else self._shown(stored)
+
+    def revoke_tokens(self, resource_id: str) -> Response:
+        """POST /Client/{id}/$revoke-tokens: every access token of the client is dead when this answers."""
+        caller = self._caller(CLIENT, resource_id, interaction="client-revoke-tokens", letter="u")
+        self._registration.revoke_tokens(resource_id, actor=caller.client.id)
+        return respond(render.informed("Every access token issued to this client until now is revoked."))
+
+    def flush_keys(self, resource_id: str) -> Response:
+        """POST /Client/{id}/$flush-keys: no process uses a key fetched before this answers."""
+        caller = self._caller(CLIENT, resource_id, interaction="client-flush-keys", letter="u")
+        self._registration.flush_keys(resource_id, actor=caller.client.id, now=clock.now_microseconds())
+        return respond(render.informed("Keys fetched for this client until now are used no more."))
 
     def _caller(self, resource_type: str, resource_id: str | None, *, interaction: str, letter: str) -> Caller:
         caller = caller_of(request, self._authorization, now=clock.now())
@@ -131,7 +144,21 @@ def resources_blueprint(registration: Registration, authorization: Authorization
     blueprint.add_url_rule(instance, "read", views.read, methods=["GET"])
     blueprint.add_url_rule(instance, "put", views.put, methods=["PUT"])
     blueprint.add_url_rule(instance, "delete", views.delete, methods=["DELETE"])
+    operation = f"/{CLIENT}/<resource_id>/$revoke-tokens"
+    blueprint.add_url_rule(operation, "revoke_tokens", views.revoke_tokens, methods=["POST"])
+    flush = f"/{CLIENT}/<resource_id>/$flush-keys"
+    blueprint.add_url_rule(flush, "flush_keys", views.flush_keys, methods=["POST"])
     return blueprint
+
+
+def _revoke_tokens(resource_type: str) -> bool:
+    """Read the query parameter of a PUT of a Client by which the tokens end with the change."""
+    values = request.args.getlist("revoke-tokens")
+    if not values:
+        return False
+    if resource_type != CLIENT or values not in (["true"], ["false"]):
+        raise BadRequest("The parameter revoke-tokens is true or false, once, and for a Client.")
+    return values == ["true"]
 
 
 def _json_body(resource_type: str) -> dict[str, Any]:

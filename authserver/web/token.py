@@ -8,6 +8,7 @@ from authserver.protocol import render, token_request
 from authserver.services.token_issuance import TokenIssuance
 from authserver.web.errors import respond
 from authserver.web.forms import form_pairs
+from authserver.web.sources import source
 
 
 def token_blueprint(issuance: TokenIssuance) -> Blueprint:
@@ -18,7 +19,8 @@ def token_blueprint(issuance: TokenIssuance) -> Blueprint:
     def token() -> Response:
         pairs = form_pairs(request)
         _refuse_header(pairs)
-        issued = issuance.issue(token_request.parse(pairs), now=clock.now())
+        asked = token_request.sent_from(token_request.parse(pairs), source(request))
+        issued = issuance.issue(asked, now=clock.now())
         return respond(render.json_answer(issued))
 
     return blueprint

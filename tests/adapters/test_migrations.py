@@ -74,7 +74,7 @@ def test_empty_database_is_not_current_and_is_after_the_upgrade(database_url: st
 
     after = (current_revision(engine), is_current(engine))
     engine.dispose()
-    assert (before, after) == ((None, False), ("0001", True))
+    assert (before, after) == ((None, False), ("0003", True))
 
 
 def test_second_upgrade_changes_nothing(database_url: str) -> None:
@@ -104,6 +104,25 @@ def test_schema_of_a_later_version_is_refused_and_left_alone(database_url: str) 
     assert seen == ("schema_unknown", "9999", False)
 
 
+def test_tokens_alive_at_the_upgrade_live_on(database_url: str) -> None:
+    """Row X46: the count of token generations begins where the registrations were, as the tokens' jti says."""
+    engine = open_engine(database_url)
+    upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE resource DROP COLUMN token_generation"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+        values = "('Client', 'acme', 7, 3, 1, false)"
+        columns = "resource_type, id, version_id, generation, created_at, deleted"
+        connection.execute(text(f"INSERT INTO resource ({columns}) VALUES {values}"))
+
+    upgrade(engine)
+
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT generation, token_generation FROM resource")).one()
+    engine.dispose()
+    assert tuple(found) == (3, 3)
+
+
 def test_used_jtis_are_purged_and_links_found_by_index(database_url: str) -> None:
     engine = open_engine(database_url)
     upgrade(engine)
@@ -118,5 +137,6 @@ def test_used_jtis_are_purged_and_links_found_by_index(database_url: str) -> Non
     assert indexes == {
         ("used_jti", ("until",)),
         ("revoked_jti", ("until",)),
+        ("receipt", ("until",)),
         ("resource_link", ("resource_type", "id")),
     }

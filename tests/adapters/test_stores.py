@@ -1,6 +1,7 @@
 """One suite for every implementation of the stores: memory, SQLite, PostgreSQL."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -255,6 +256,86 @@ def test_secret_hash_does_not_show_in_a_repr(stores: Stores) -> None:
     stores.resources.put("Client", "acme", {}, now=1_000, secret_hash="hash-1")
 
     assert "hash-1" not in repr(stores.resources.get("Client", "acme"))
+
+
+# Token generations
+
+
+def token_generation(stores: Stores, resource_id: str = "acme") -> int | None:
+    found = stores.resources.get("Client", resource_id)
+    return found and found.token_generation
+
+
+def test_revoking_tokens_counts_on_and_leaves_the_resource_as_it_is(stores: Stores) -> None:
+    """Row X46: one write; version, body, secret and links stay."""
+    stores.resources.put("Client", "acme", FIRST.body, now=1_000, secret_hash="h", links=("a",))
+    stores.resources.put("Client", "other", {}, now=1_000)
+
+    counts = [stores.resources.revoke_tokens("Client", "acme") for _ in range(2)]
+
+    assert (counts, token_generation(stores), token_generation(stores, "other")) == ([2, 3], 3, 1)
+    assert stores.resources.get("Client", "acme") == replace(FIRST, secret_hash="h")
+    assert list(stores.resources.history("Client", "acme")) == [FIRST]
+    assert [found.token_generation for found in stores.resources.linked("Client", ["a"])] == [3]
+    assert [found.token_generation for found in stores.resources.current("Client")] == [3, 1]
+
+
+def test_tokens_are_revoked_with_a_put_on_request(stores: Stores) -> None:
+    """Threat C14: in the same transaction; a refused PUT revokes nothing."""
+    put_twice(stores)
+    kept = token_generation(stores)
+    stored = stores.resources.put("Client", "acme", {}, now=3_000, revoke_tokens=True)
+    with pytest.raises(VersionConflict):
+        stores.resources.put("Client", "acme", {}, now=3_000, if_match=1, revoke_tokens=True)
+
+    assert (kept, stored.token_generation, token_generation(stores)) == (1, 2, 2)
+
+
+def test_token_generation_never_returns_to_a_former_value(stores: Stores) -> None:
+    """Rows X46 and X50: a new registration starts beyond every generation that a token ever carried."""
+    seen = []
+    for life in range(3):
+        stores.resources.put("Client", "acme", {}, now=life, revoke_tokens=life == 1)
+        seen.append(token_generation(stores))
+        seen.append(stores.resources.revoke_tokens("Client", "acme"))
+        stores.resources.delete("Client", "acme", now=life)
+
+    assert seen == [1, 2, 3, 4, 5, 6]
+
+
+def test_there_are_no_tokens_of_what_is_not_there(stores: Stores) -> None:
+    stores.resources.put("Client", "gone", {}, now=1)
+    stores.resources.delete("Client", "gone", now=2)
+
+    assert [stores.resources.revoke_tokens("Client", name) for name in ("gone", "never")] == [None, None]
+    assert list(stores.resources.history("Client", "never")) == []
+
+
+def test_revocations_at_once_are_all_counted(stores: Stores) -> None:
+    """Row X46: one statement, so no two give the same generation."""
+    stores.resources.put("Client", "acme", {}, now=1)
+
+    with ThreadPoolExecutor(8) as pool:
+        counts = list(pool.map(lambda _: stores.resources.revoke_tokens("Client", "acme"), range(40)))
+
+    assert sorted(counts, key=str) == sorted(range(2, 42), key=str)
+
+
+def test_no_revocation_is_lost_beside_changes(stores: Stores) -> None:
+    """Threat C14: a PUT at the same time neither takes a revocation back nor counts one twice."""
+    stores.resources.put("Client", "acme", {}, now=1)
+
+    def change(number: int) -> object:
+        if number % 2:
+            return stores.resources.revoke_tokens("Client", "acme")
+        return stores.resources.put("Client", "acme", {"n": number}, now=number + 2)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(change, range(40)))
+
+    found = stores.resources.get("Client", "acme")
+    assert found is not None
+    assert (found.version_id, found.token_generation) == (21, 21)
 
 
 # Links

@@ -154,6 +154,10 @@ class BrokenGuard:
         """Fail."""
         raise StorageUnavailable(detail="claim")
 
+    def was_claimed(self, client_id: str, jti: str) -> bool:
+        """Fail."""
+        raise StorageUnavailable(detail="was_claimed")
+
     def purge(self, *, before: int) -> int:
         """Fail."""
         raise StorageUnavailable(detail="purge")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from authserver.protocol.policy import PolicyRequest
-from tests.builders import CLIENT_ID, FHIR_BASE, ISSUER, NOW, make_assertion
+from tests.builders import CLIENT_ID, FHIR_BASE, ISSUER, NOW, make_assertion, make_client
 from tests.services.memory_server import Server, open_server
 
 READ = PolicyRequest("GET", "/fhir/Patient/1", (), "read", "Patient", "1")
@@ -217,6 +217,19 @@ def test_a_described_request_is_decided_for_an_active_token(server: Server) -> N
     decisions.append(introspect(server, token, request=READ)["policy_decision"])
 
     assert decisions == [{"allowed": False}, {"allowed": True, "policy": "policy-1"}, {"allowed": False}]
+
+
+def test_a_caller_is_told_of_what_it_may_see_alone(server: Server) -> None:
+    """Row X4, threat F02: for everybody else the token is inactive, described request or not."""
+    server.allow(CLIENT_ID)
+    token, introspection = server.token(), server.services.introspection
+    lab, all_of_it = make_client("lab", introspection_audience="https://lab.example"), make_client("gateway")
+
+    answers = [introspection.introspect(token, caller=who, request=READ, now=NOW) for who in (lab, all_of_it, None)]
+
+    assert answers[0] == INACTIVE
+    assert answers[1] == answers[2] == introspect(server, token, request=READ)
+    assert answers[1]["active"] is True
 
 
 def test_no_request_no_decision_and_no_token_no_decision(server: Server) -> None:

@@ -120,6 +120,17 @@ def test_too_many_parameters_are_refused(server: Server) -> None:
     assert (response.status_code, response.json["error"]) == (400, "invalid_request")
 
 
+def test_a_hundred_fields_are_read_and_no_more(server: Server) -> None:
+    """E12: a form with a good assertion, so that nothing else refuses it."""
+    answers = []
+    for extra in (96, 97):
+        form = token_form(make_now())
+        answers.append(server.post_form("/auth/token", {**form, **{f"p{number}": "x" for number in range(extra)}}))
+
+    assert [answer.status_code for answer in answers] == [200, 400]
+    assert answers[1].get_json()["error"] == "invalid_request"
+
+
 def test_a_form_that_is_not_utf8_is_refused(server: Server) -> None:
     """E03."""
     response = server.request("POST", "/auth/token", data=b"scope=%ff&grant_type=x", content_type=FORM)

@@ -15,6 +15,7 @@ BATCH = 500
 """Rows forgotten per transaction."""
 
 _PAUSE_SECONDS = 0.002
+_CLAIMED = select(used_jti.c.until).where(used_jti.c.key == bindparam("of_key"))
 _REVOKED = select(revoked_jti.c.until).where(revoked_jti.c.jti == bindparam("of_jti"))
 
 
@@ -41,9 +42,14 @@ class SqlReplayGuard:
         # A row comes back when one was inserted. rowcount would not say: psycopg reports -1 (threat B10).
         return self._database.once(lambda connection: bool(connection.execute(self._insert, row).all()))
 
+    def was_claimed(self, client_id: str, jti: str) -> bool:
+        """Say whether the jti was claimed, claiming nothing."""
+        with self._database.reading() as connection:
+            return connection.execute(_CLAIMED, {"of_key": used_jti_key(client_id, jti)}).first() is not None
+
     def purge(self, *, before: int) -> int:
         """Forget claims whose `until` is before the given second; return how many."""
-        return _purge(self._database, used_jti, used_jti.c.key, before=before)
+        return purge_expired(self._database, used_jti, used_jti.c.key, before=before)
 
 
 class SqlRevocationList:
@@ -65,10 +71,11 @@ class SqlRevocationList:
 
     def purge(self, *, before: int) -> int:
         """Forget revocations of tokens that expired before the given second; return how many."""
-        return _purge(self._database, revoked_jti, revoked_jti.c.jti, before=before)
+        return purge_expired(self._database, revoked_jti, revoked_jti.c.jti, before=before)
 
 
-def _purge(database: Database, table: Table, key: Column[bytes] | Column[str], *, before: int) -> int:
+def purge_expired(database: Database, table: Table, key: Column[bytes] | Column[str], *, before: int) -> int:
+    """Delete the rows whose `until` is before the given second, in small transactions; return how many."""
     expired = select(key).where(table.c.until < before).order_by(table.c.until).limit(BATCH)
     statement = delete(table).where(key.in_(expired), table.c.until < before).returning(table.c.until)
     forgotten = 0

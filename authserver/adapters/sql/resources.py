@@ -16,7 +16,7 @@ from authserver.errors import VersionConflict
 from authserver.services.ports import UNLINKED, StoredResource
 
 _CURRENT = (
-    select(resource_version, resource.c.secret_hash)
+    select(resource_version, resource.c.secret_hash, resource.c.token_generation)
     .join_from(
         resource,
         resource_version,
@@ -27,6 +27,13 @@ _CURRENT = (
         ),
     )
     .where(resource.c.deleted.is_(False))
+)
+_NEXT_TOKEN_GENERATION = (
+    update(resource)
+    .where(resource.c.resource_type == bindparam("of_type"), resource.c.id == bindparam("of_id"))
+    .where(resource.c.deleted.is_(False))
+    .values(token_generation=resource.c.token_generation + 1)
+    .returning(resource.c.token_generation)
 )
 # Built once: making a statement costs more than running it.
 _CURRENT_BY_ID = _CURRENT.where(resource.c.resource_type == bindparam("of_type"), resource.c.id == bindparam("of_id"))
@@ -44,6 +51,7 @@ class _Change:
     if_match: int | None
     secret_hash: str | None = None
     links: frozenset[str] = frozenset()
+    revoke_tokens: bool = False
 
 
 class SqlResourceStore:
@@ -57,13 +65,13 @@ class SqlResourceStore:
         named = {"of_type": resource_type, "of_id": resource_id}
         with self._database.reading() as connection:
             row = connection.execute(_CURRENT_BY_ID, named).first()
-        return None if row is None else _stored(row, secret_hash=row.secret_hash)
+        return None if row is None else _stored(row, row.token_generation, secret_hash=row.secret_hash)
 
     def current(self, resource_type: str) -> Sequence[StoredResource]:
         """Return every current resource of the type, ordered by id."""
         statement = _CURRENT.where(resource.c.resource_type == resource_type).order_by(resource.c.id)
         with self._database.reading() as connection:
-            return [_stored(row) for row in connection.execute(statement)]
+            return [_stored(row, row.token_generation) for row in connection.execute(statement)]
 
     def linked(self, resource_type: str, links: Sequence[str]) -> Sequence[StoredResource]:
         """Return, ordered by id, the current resources filed under any of the links."""
@@ -72,7 +80,7 @@ class SqlResourceStore:
         )
         statement = _CURRENT.where(resource.c.resource_type == resource_type, resource.c.id.in_(filed))
         with self._database.reading() as connection:
-            return [_stored(row) for row in connection.execute(statement.order_by(resource.c.id))]
+            return [_stored(row, row.token_generation) for row in connection.execute(statement.order_by(resource.c.id))]
 
     def history(self, resource_type: str, resource_id: str) -> Sequence[StoredResource]:
         """Return every version, newest first."""
@@ -95,9 +103,20 @@ class SqlResourceStore:
         if_match: int | None = None,
         secret_hash: str | None = None,
         links: Sequence[str] = (UNLINKED,),
+        revoke_tokens: bool = False,
     ) -> StoredResource:
         """Store a new version and return it; see the port."""
-        change = _Change(resource_type, resource_id, "PUT", _json(body), now, if_match, secret_hash, frozenset(links))
+        change = _Change(
+            resource_type,
+            resource_id,
+            "PUT",
+            body=_json(body),
+            now=now,
+            if_match=if_match,
+            secret_hash=secret_hash,
+            links=frozenset(links),
+            revoke_tokens=revoke_tokens,
+        )
         with self._database.writing() as connection:
             before = _locked(connection, change) or _created(connection, change)
             _require_version(before, change)
@@ -117,6 +136,11 @@ class SqlResourceStore:
             _write(connection, change, before)
         return last
 
+    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
+        """Start a new token generation by one write and return it; None when there is no such resource."""
+        named = {"of_type": resource_type, "of_id": resource_id}
+        return self._database.once(lambda connection: connection.execute(_NEXT_TOKEN_GENERATION, named).scalar())
+
 
 def _locked(connection: Connection, change: _Change) -> Row[Any] | None:
     """Return the row of the id, kept from other writers until the transaction ends."""
@@ -129,7 +153,7 @@ def _created(connection: Connection, change: _Change) -> Row[Any]:
 
     When another transaction is making the same row, the insert waits for it and then does nothing.
     """
-    blank = {"version_id": 0, "generation": 0, "created_at": change.now, "deleted": True}
+    blank = {"version_id": 0, "generation": 0, "token_generation": 0, "created_at": change.now, "deleted": True}
     values = {"resource_type": change.resource_type, "id": change.id, **blank}
     connection.execute(insert_if_absent(resource, connection.dialect), values)
     statement = select(resource).where(_same_id(resource, change)).with_for_update()
@@ -160,13 +184,18 @@ def _write(connection: Connection, change: _Change, before: Row[Any]) -> StoredR
         "created_at": change.now if starts else before.created_at,
     }
     ends = change.method == "DELETE"
-    state = {"deleted": ends, "secret_hash": None if ends else change.secret_hash or before.secret_hash}
+    token_generation = before.token_generation + (1 if starts or change.revoke_tokens else 0)
+    state = {
+        "deleted": ends,
+        "secret_hash": None if ends else change.secret_hash or before.secret_hash,
+        "token_generation": token_generation,
+    }
     connection.execute(update(resource).where(_same_id(resource, change)).values(**row, **state))
     version = row | {"resource_type": change.resource_type, "id": change.id, "last_updated": change.now}
     statement = insert(resource_version).values(**version, method=change.method, body=change.body)
     stored = connection.execute(statement.returning(resource_version)).one()
     _file(connection, change)
-    return _stored(stored)
+    return _stored(stored, token_generation)
 
 
 def _file(connection: Connection, change: _Change) -> None:
@@ -180,7 +209,7 @@ def _same_id(table: Table, change: _Change) -> ColumnElement[bool]:
     return and_(table.c.resource_type == change.resource_type, table.c.id == change.id)
 
 
-def _stored(row: Row[Any], *, secret_hash: str | None = None) -> StoredResource:
+def _stored(row: Row[Any], token_generation: int = 0, *, secret_hash: str | None = None) -> StoredResource:
     return StoredResource(
         resource_type=row.resource_type,
         id=row.id,
@@ -191,6 +220,7 @@ def _stored(row: Row[Any], *, secret_hash: str | None = None) -> StoredResource:
         last_updated=row.last_updated,
         deleted=row.method == "DELETE",
         secret_hash=secret_hash,
+        token_generation=token_generation,
     )
 
 

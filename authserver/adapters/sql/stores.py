@@ -5,18 +5,21 @@ from sqlalchemy import Engine, text
 from authserver.adapters.sql.database import Database
 from authserver.adapters.sql.engine import WAIT_SECONDS
 from authserver.adapters.sql.jtis import SqlReplayGuard, SqlRevocationList
+from authserver.adapters.sql.receipts import SqlReceiptStore
 from authserver.adapters.sql.resources import SqlResourceStore
+from authserver.services.ports import MAX_RECEIPTS
 
 
 class SqlStores:
-    """ResourceStore, ReplayGuard and RevocationList over one engine, which close() closes."""
+    """ResourceStore, ReplayGuard, RevocationList and ReceiptStore over one engine, which close() closes."""
 
-    def __init__(self, engine: Engine, *, wait_seconds: float = WAIT_SECONDS) -> None:
+    def __init__(self, engine: Engine, *, wait_seconds: float = WAIT_SECONDS, max_receipts: int = MAX_RECEIPTS) -> None:
         """Build the stores; on SQLite a writer waits `wait_seconds` for its turn among the threads of the process."""
         self.database = Database(engine, wait_seconds=wait_seconds)
         self.resources = SqlResourceStore(self.database)
         self.replay_guard = SqlReplayGuard(self.database)
         self.revocations = SqlRevocationList(self.database)
+        self.receipts = SqlReceiptStore(self.database, max_rows=max_receipts)
 
     def ping(self) -> None:
         """Return when the database answers; raises StorageUnavailable when it does not."""

@@ -11,6 +11,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
 
 # Identifiers sort and compare by code point on every database, whatever the cluster's locale: the order
@@ -20,7 +21,7 @@ CODE_POINTS = Text().with_variant(Text(collation="C"), "postgresql")
 metadata = MetaData()
 
 # One row per id that was ever used: which version is current, and what no version carries (the secret's hash).
-# It stays when the resource is deleted, so that neither version nor generation can start again.
+# It stays when the resource is deleted, so that no version and neither generation can start again.
 resource = Table(
     "resource",
     metadata,
@@ -31,6 +32,7 @@ resource = Table(
     Column("created_at", BigInteger, nullable=False),  # of the generation; microseconds since the epoch
     Column("deleted", Boolean, nullable=False),
     Column("secret_hash", Text),
+    Column("token_generation", BigInteger, nullable=False, server_default=text("1")),
     PrimaryKeyConstraint("resource_type", "id", name="pk_resource"),
 )
 
@@ -87,5 +89,17 @@ revoked_jti = Table(
     Column("until", BigInteger, nullable=False),  # the token's exp, epoch seconds
     PrimaryKeyConstraint("jti", name="pk_revoked_jti"),
     Index("ix_revoked_jti_until", "until"),
+    sqlite_with_rowid=False,
+)
+
+# Why a request was refused, by the request id of the answer. The body is JSON without any secret.
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("id", CODE_POINTS, nullable=False),
+    Column("until", BigInteger, nullable=False),  # epoch seconds
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_receipt"),
+    Index("ix_receipt_until", "until"),
     sqlite_with_rowid=False,
 )
