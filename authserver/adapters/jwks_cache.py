@@ -7,22 +7,28 @@ is no stale-if-error and an unreachable owner ends in JwksUnavailable once its l
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
+from authserver.adapters.fetch_budget import FetchBudget
+from authserver.adapters.jwks_entry import (
+    Answer,
+    CacheTimes,
+    Entry,
+    Flight,
+    Held,
+    JwksSnapshot,
+    cooling_down,
+    decide,
+    landed,
+)
 from authserver.errors import AuthServerError, JwksUnavailable
 from authserver.protocol.jwks import JwkSet
-from authserver.protocol.jwks_freshness import (
-    DEFAULT_SECONDS,
-    LONGEST_SECONDS,
-    OWN_LIMITS,
-    FetchedJwks,
-    fresh_for,
-    renewed,
-    to_keep,
-)
+from authserver.protocol.jwks_freshness import OWN_LIMITS, FetchedJwks, fresh_for, renewed, to_keep
+
+__all__ = ["CacheTimes", "JwksCache", "JwksFetcher", "JwksSnapshot"]
 
 
 class JwksFetcher(Protocol):
@@ -32,86 +38,14 @@ class JwksFetcher(Protocol):
         """Return the answer of the owner in bounded time. Raises JwksUnavailable, and nothing else."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheTimes:
-    """The cache's own times, in seconds.
-
-    `default_fresh` holds when the owner says nothing, `longest_fresh` whatever the owner says.
-    `unknown_kid_cooldown` separates two fetches made because a kid was missing. After a failed fetch nothing
-    is asked for `first_retry`, twice as long after the next failure, at most `longest_retry`. `longest_wait`
-    bounds how long a caller waits for the fetch of another; it has to exceed the fetcher's deadline.
-    """
-
-    default_fresh: int = DEFAULT_SECONDS
-    longest_fresh: int = LONGEST_SECONDS
-    unknown_kid_cooldown: float = 30.0
-    first_retry: float = 5.0
-    longest_retry: float = 30.0
-    longest_wait: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class JwksSnapshot:
-    """What is known of one address, for the operator. Times are epoch seconds, None when it never happened.
-
-    `fetches` counts requests sent or refused by this server's own limits; `failures` those in a row.
-    `fresh_seconds` is how long the held set may still be used, 0 when there is none.
-    """
-
-    last_fetch: int | None = None
-    last_success: int | None = None
-    failing_since: int | None = None
-    last_reason: str | None = None
-    fetches: int = 0
-    failures: int = 0
-    fresh_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """The last good set, with the answer that it came from and the monotonic second at which it goes stale."""
-
-    keys: JwkSet
-    answer: FetchedJwks
-    fresh_until: float
-
-
-@dataclass(slots=True)
-class _Flight:
-    """One fetch under way. `keys` or `failure` is set before `landed`."""
-
-    asked_at: int
-    for_unknown_kid: bool
-    suspect: bool
-    held: _Held | None
-    landed: threading.Event = field(default_factory=threading.Event)
-    keys: JwkSet | None = None
-    failure: JwksUnavailable | None = None
-
-
-@dataclass(slots=True)
-class _Entry:
-    """All that is kept of one address. Read and changed under the cache's lock only."""
-
-    held: _Held | None = None
-    flight: _Flight | None = None
-    retry_at: float = float("-inf")
-    unknown_kid_at: float = float("-inf")
-    seen: JwksSnapshot = field(default_factory=JwksSnapshot)
-
-
-class _Answer(Enum):
-    SERVE, JOIN, FETCH, COOLING_DOWN = range(4)
-
-
 class JwksCache:
     """A JwksSource over a fetcher. `parse` makes a JwkSet of a document, or raises an AuthServerError.
 
     Each address has at most one fetch under way; its callers wait for it and share its answer, callers of
     other addresses never wait. At most `max_entries` addresses are kept, the least recently used go first.
-    Addresses whose last fetch failed may have `max_suspects` fetches under way together, and the next is
-    refused: hostile owners cannot use up what the fetcher allows in all. Addresses are compared as exact
-    strings. Safe for use by several threads.
+    At most `max_suspects` callers wait for owners who failed last or are slow, and the next is refused: hostile
+    owners can use up neither the process's threads nor what the fetcher allows in all. `budget` bounds what
+    callers cause who prove nobody. Addresses are compared as exact strings. Safe for use by several threads.
     """
 
     def __init__(
@@ -122,6 +56,7 @@ class JwksCache:
         times: CacheTimes | None = None,
         max_entries: int = 10_000,
         max_suspects: int = 8,
+        budget: FetchBudget | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = http
@@ -130,26 +65,34 @@ class JwksCache:
         self._max_entries = max_entries
         self._max_suspects = max_suspects
         self._suspects = 0
+        self._budget = budget or FetchBudget(monotonic=monotonic)
         self._monotonic = monotonic
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keys(self, jwks_uri: str, *, kid: str, now: int) -> JwkSet:
+    def keys(self, jwks_uri: str, *, kid: str, now: int, since: int = 0, source: str | None = None) -> JwkSet:
         """Return the fresh key set; see JwksSource.keys(). `now` (epoch seconds) dates an Expires without Date."""
         with self._lock:
-            entry = self._entry(jwks_uri)
-            answer = _decide(entry, kid, self._monotonic())
-            if answer is _Answer.SERVE and entry.held is not None:
+            entry = self._entry(jwks_uri, since)
+            answer = decide(entry, kid, self._monotonic())
+            if answer is Answer.SERVE and entry.held is not None:
                 return entry.held.keys
-            if answer is _Answer.COOLING_DOWN:
-                raise _cooling_down(jwks_uri, entry)
+            if answer is Answer.COOLING_DOWN:
+                raise cooling_down(jwks_uri, entry)
             flight = entry.flight
             if flight is None:
-                flight = entry.flight = self._take_off(jwks_uri, entry, kid=kid, now=now)
-                answer = _Answer.FETCH
-        if answer is _Answer.FETCH:
+                flight = self._take_off(jwks_uri, entry, kid=kid, now=now, source=source)
+                answer = Answer.FETCH
+        if answer is Answer.FETCH:
             self._fly(jwks_uri, entry, flight)
-        return self._await(jwks_uri, flight)
+        else:
+            self._await(jwks_uri, flight)
+        return landed(jwks_uri, flight)
+
+    def proven(self, jwks_uri: str, *, source: str | None) -> None:
+        """Forgive the source what its caller cost; see JwksSource.proven()."""
+        if source is not None:
+            self._budget.forgive(jwks_uri, source=source)
 
     def drop(self, jwks_uri: str) -> None:
         """Forget the address; the next keys() asks its owner. A fetch under way ends without being kept."""
@@ -165,36 +108,52 @@ class JwksCache:
             left = 0.0 if entry.held is None else max(0.0, entry.held.fresh_until - self._monotonic())
             return replace(entry.seen, fresh_seconds=left)
 
-    def _entry(self, jwks_uri: str) -> _Entry:
-        entry = self._entries.setdefault(jwks_uri, _Entry())
+    def _entry(self, jwks_uri: str, since: int) -> Entry:
+        entry = self._entries.setdefault(jwks_uri, Entry(since))
+        if entry.since < since:
+            # Registered anew or flushed: nothing fetched before counts, nor does a fetch under way or a cool-down.
+            entry = self._entries[jwks_uri] = Entry(since, slow=entry.slow, seen=entry.seen)
         self._entries.move_to_end(jwks_uri)
         while len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)
         return entry
 
-    def _take_off(self, jwks_uri: str, entry: _Entry, *, kid: str, now: int) -> _Flight:
-        suspect = entry.seen.failures > 0
+    def _take_off(self, jwks_uri: str, entry: Entry, *, kid: str, now: int, source: str | None) -> Flight:
+        suspect = entry.seen.failures > 0 or entry.slow
         if suspect and self._suspects >= self._max_suspects:
-            raise JwksUnavailable(detail=f"{jwks_uri}: too many failing owners", reason="jwks_fetch_busy")
+            raise _busy(jwks_uri)
+        if source is not None and not self._budget.spend(jwks_uri, source=source):
+            raise JwksUnavailable(detail=f"{jwks_uri}: {source} caused too many fetches", reason="jwks_budget")
         self._suspects += suspect
         unknown = entry.held is not None and not entry.held.keys.has(kid)
-        return _Flight(asked_at=now, for_unknown_kid=unknown, suspect=suspect, held=entry.held)
+        entry.flight = Flight(now, self._monotonic(), unknown, suspect, entry.held)
+        return entry.flight
 
-    def _await(self, jwks_uri: str, flight: _Flight) -> JwkSet:
-        if not flight.landed.wait(self._times.longest_wait):
-            raise JwksUnavailable(detail=f"{jwks_uri}: the fetch under way takes too long", reason="jwks_timeout")
-        if flight.keys is not None:
-            return flight.keys
-        # An exception of its own for each waiting thread: raising one object in several mixes their traces.
-        detail = flight.failure.detail if flight.failure else f"{jwks_uri}: the fetch was broken off"
-        reason = flight.failure.reason if flight.failure else None
-        raise JwksUnavailable(detail=detail, reason=reason)
+    def _await(self, jwks_uri: str, flight: Flight) -> None:
+        """Wait for the fetch of another: for a slow owner only where there is room to wait."""
+        patience = 0.0 if flight.suspect else flight.started + self._times.patience - self._monotonic()
+        if flight.landed.wait(max(0.0, patience)):
+            return
+        with self._room(jwks_uri):
+            if not flight.landed.wait(self._times.longest_wait):
+                raise JwksUnavailable(detail=f"{jwks_uri}: the fetch under way takes too long", reason="jwks_timeout")
 
-    def _fly(self, jwks_uri: str, entry: _Entry, flight: _Flight) -> None:
-        """Fetch without the lock, then settle the entry; whatever happens, nobody is left waiting."""
-        started = self._monotonic()
+    @contextmanager
+    def _room(self, jwks_uri: str) -> Iterator[None]:
+        with self._lock:
+            if self._suspects >= self._max_suspects:
+                raise _busy(jwks_uri)
+            self._suspects += 1
         try:
-            held = self._fetch(jwks_uri, flight, started)
+            yield
+        finally:
+            with self._lock:
+                self._suspects -= 1
+
+    def _fly(self, jwks_uri: str, entry: Entry, flight: Flight) -> None:
+        """Fetch without the lock, then settle the entry; whatever happens, nobody is left waiting."""
+        try:
+            held = self._fetch(jwks_uri, flight)
             flight.keys = held.keys
             with self._lock:
                 self._settle_success(entry, flight, held)
@@ -207,7 +166,7 @@ class JwksCache:
                 self._suspects -= flight.suspect
             flight.landed.set()
 
-    def _fetch(self, jwks_uri: str, flight: _Flight, started: float) -> _Held:
+    def _fetch(self, jwks_uri: str, flight: Flight) -> Held:
         known = flight.held.answer if flight.held else FetchedJwks(status=200)
         answer = self._http.fetch(jwks_uri, etag=known.etag, last_modified=known.last_modified)
         if answer.status == 304 and flight.held is not None:
@@ -224,7 +183,7 @@ class JwksCache:
             cap=self._times.longest_fresh,
         )
         # Counted from the request: RFC 9111 section 4.2.3 adds the delay of the answer to its age.
-        return _Held(keys, to_keep(answer), started + seconds)
+        return Held(keys, to_keep(answer), flight.started + seconds)
 
     def _parsed(self, jwks_uri: str, document: bytes) -> JwkSet:
         try:
@@ -232,14 +191,15 @@ class JwksCache:
         except AuthServerError as error:
             raise JwksUnavailable(detail=f"{jwks_uri}: {error}", reason="jwks_malformed") from error
 
-    def _settle_success(self, entry: _Entry, flight: _Flight, held: _Held) -> None:
+    def _settle_success(self, entry: Entry, flight: Flight, held: Held) -> None:
         entry.held = held
+        entry.slow = self._monotonic() - flight.started > self._times.patience
         self._start_kid_cooldown(entry, flight)
         entry.seen = JwksSnapshot(
             last_fetch=flight.asked_at, last_success=flight.asked_at, fetches=entry.seen.fetches + 1
         )
 
-    def _settle_failure(self, entry: _Entry, flight: _Flight, error: JwksUnavailable) -> None:
+    def _settle_failure(self, entry: Entry, flight: Flight, error: JwksUnavailable) -> None:
         flight.failure = error
         seen = replace(entry.seen, last_fetch=flight.asked_at, last_reason=error.reason, fetches=entry.seen.fetches + 1)
         if error.reason not in OWN_LIMITS:
@@ -255,26 +215,11 @@ class JwksCache:
         if flight.held is not None and flight.held.fresh_until > self._monotonic():
             flight.keys = flight.held.keys  # the copy is fresh still: the failed refetch takes nothing away
 
-    def _start_kid_cooldown(self, entry: _Entry, flight: _Flight) -> None:
+    def _start_kid_cooldown(self, entry: Entry, flight: Flight) -> None:
         if flight.for_unknown_kid:
             entry.unknown_kid_at = self._monotonic() + self._times.unknown_kid_cooldown
 
 
-def _decide(entry: _Entry, kid: str, at: float) -> _Answer:
-    """Say what to do for a caller who asks for the kid at the monotonic second `at`."""
-    fresh = entry.held is not None and at < entry.held.fresh_until
-    unknown = entry.held is not None and not entry.held.keys.has(kid)
-    if fresh and not unknown:
-        return _Answer.SERVE
-    if entry.flight is not None:
-        return _Answer.JOIN
-    # A stale set is no source of keys any more, yet it tells which kids nobody published lately: random kids
-    # cause no more fetches at an owner who allows no caching than at any other.
-    if at < entry.retry_at or (unknown and at < entry.unknown_kid_at):
-        return _Answer.SERVE if fresh else _Answer.COOLING_DOWN
-    return _Answer.FETCH
-
-
-def _cooling_down(jwks_uri: str, entry: _Entry) -> JwksUnavailable:
-    last = entry.seen.last_reason if entry.seen.failures else "the kid is not in the set"
-    return JwksUnavailable(detail=f"{jwks_uri}: not asked again yet; last: {last}", reason="jwks_cooling_down")
+def _busy(jwks_uri: str) -> JwksUnavailable:
+    detail = f"{jwks_uri}: too many callers wait for owners who fail or are slow"
+    return JwksUnavailable(detail=detail, reason="jwks_fetch_busy")

@@ -1,11 +1,11 @@
-"""Forget expired rows beside the requests: used assertions and revocations that can matter to nobody any more.
+"""Forget expired rows beside the requests: used assertions, revocations and receipts past their time.
 
 One daemon thread per process. An error is logged and the next round tries again; a request never waits for it.
 """
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol, Self
 
 import structlog
@@ -14,7 +14,7 @@ from authserver import clock
 
 
 class Purgeable(Protocol):
-    """What forgets its expired rows in small batches: ReplayGuard and RevocationList (see the ports)."""
+    """What forgets its expired rows in small batches: ReplayGuard, RevocationList, ReceiptStore (see the ports)."""
 
     def purge(self, *, before: int) -> int:
         """Forget what ended before the given second; return how many rows."""
@@ -26,11 +26,12 @@ class Purged:
 
     used_assertions: int
     revocations: int
+    receipts: int
 
 
-def purge_once(replay_guard: Purgeable, revocations: Purgeable, *, now: int) -> Purged:
+def purge_once(replay_guard: Purgeable, revocations: Purgeable, receipts: Purgeable, *, now: int) -> Purged:
     """Forget what had expired by `now` (epoch seconds). Raises StorageUnavailable."""
-    return Purged(replay_guard.purge(before=now), revocations.purge(before=now))
+    return Purged(replay_guard.purge(before=now), revocations.purge(before=now), receipts.purge(before=now))
 
 
 class Purger:
@@ -40,11 +41,12 @@ class Purger:
         self,
         replay_guard: Purgeable,
         revocations: Purgeable,
+        receipts: Purgeable,
         *,
         interval: float,
         now: Callable[[], int] = clock.now,
     ) -> None:
-        self._replay_guard, self._revocations = replay_guard, revocations
+        self._replay_guard, self._revocations, self._receipts = replay_guard, revocations, receipts
         self._interval, self._now = interval, now
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="purger", daemon=True)
@@ -72,9 +74,9 @@ class Purger:
 
     def _round(self) -> None:
         try:
-            purged = purge_once(self._replay_guard, self._revocations, now=self._now())
+            purged = purge_once(self._replay_guard, self._revocations, self._receipts, now=self._now())
         except Exception as error:  # noqa: BLE001 -- a thread that dies here would let the table grow for ever
             self._log.error("purge_failed", error=type(error).__name__, detail=str(error)[:200])
             return
-        if purged != Purged(0, 0):
-            self._log.info("purged", used_assertions=purged.used_assertions, revocations=purged.revocations)
+        if purged != Purged(0, 0, 0):
+            self._log.info("purged", **asdict(purged))

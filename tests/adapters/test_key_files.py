@@ -20,17 +20,18 @@ from hypothesis import strategies as st
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import KeySet
 
+from authserver.adapters import key_folder
 from authserver.adapters.key_files import (
     ALGORITHMS,
     KeyFiles,
     KeyFilesError,
     KeyInfo,
     SigningAlgorithm,
-    add_key,
     open_signer,
 )
 from authserver.protocol.jose import encode_segment
 from authserver.protocol.jwks import thumbprint
+from authserver.protocol.key_life import KeyTimes
 
 CLAIMS = {"iss": "https://as.example", "sub": "acme", "scope": "system/*.rs", "exp": 4_102_444_800, "jti": "t1"}
 TYP = "at+jwt"
@@ -41,11 +42,10 @@ ANY_ALGORITHM = pytest.mark.parametrize("algorithm", ALGORITHMS)
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with one key of each algorithm; making an RSA key takes long."""
+    """A directory with one key of each algorithm: RS256 signed up to 1,360, ES256 since; an RSA key takes long."""
     folder = tmp_path_factory.mktemp("keys", numbered=True) / "keys"
-    for age, algorithm in enumerate(ALGORITHMS):
-        kid = open_signer(folder, algorithm=algorithm).list_keys()[-1].kid
-        os.utime(folder / f"{kid}.pem", (1_000 + age, 1_000 + age))
+    open_signer(folder, algorithm="RS256", now=lambda: 1_000)
+    open_signer(folder, algorithm="ES256", now=lambda: 1_000)
     return folder
 
 
@@ -89,7 +89,7 @@ def test_first_start_makes_one_private_key_named_by_its_thumbprint(tmp_path: Pat
 
     (jwk,) = signer.public_jwks()["keys"]
     found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    assert found == {f"{jwk['kid']}.pem": 0o600}
+    assert found == {f"{jwk['kid']}.pem": 0o600, f"{jwk['kid']}.json": 0o600}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert jwk["kid"] == thumbprint(jwk)
 
@@ -119,7 +119,7 @@ def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
 
     kids = {process.communicate(timeout=30)[0].strip() for process in processes}
 
-    assert [f"{kid}.pem" for kid in kids] == [path.name for path in (tmp_path / "keys").iterdir()]
+    assert [f"{kid}.pem" for kid in kids] == [path.name for path in (tmp_path / "keys").glob("*.pem")]
 
 
 def test_what_a_crash_left_unfinished_is_ignored(keys: Path) -> None:
@@ -130,55 +130,24 @@ def test_what_a_crash_left_unfinished_is_ignored(keys: Path) -> None:
     assert open_signer(keys).public_jwks() == before
 
 
-def test_other_algorithm_gets_a_key_of_its_own_beside_the_first(tmp_path: Path) -> None:
-    open_signer(tmp_path / "keys", algorithm="ES256")
+def test_other_algorithm_gets_a_key_of_its_own_that_waits_for_its_turn(tmp_path: Path) -> None:
+    """X53: verifiers hold a key set without the new key for up to its max-age."""
+    open_signer(tmp_path / "keys", algorithm="ES256", now=lambda: 1_000)
 
-    signer = open_signer(tmp_path / "keys", algorithm="RS256")
+    found = open_signer(tmp_path / "keys", algorithm="RS256", now=lambda: 2_000)
+    later = open_signer(tmp_path / "keys", algorithm="RS256", now=lambda: 2_360)
 
-    assert [(key.algorithm, key.active) for key in signer.list_keys()] == [("ES256", False), ("RS256", True)]
-
-
-def test_newest_key_of_the_algorithm_signs(keys: Path) -> None:
-    old = path_of(keys, "ES256").stem
-    new = add_key(keys, algorithm="ES256")
-
-    listed = [(key.kid, key.active) for key in KeyFiles(keys).list_keys() if key.algorithm == "ES256"]
-
-    assert listed == [(old, False), (new, True)]
+    assert [(key.algorithm, key.active) for key in found.list_keys()] == [("ES256", True), ("RS256", False)]
+    assert [(key.algorithm, key.active) for key in later.list_keys()] == [("ES256", False), ("RS256", True)]
 
 
-def test_listed_key_shows_its_age(keys: Path) -> None:
+def test_listed_key_shows_since_when_it_is_published(keys: Path) -> None:
     es256, rs256 = (path_of(keys, algorithm).stem for algorithm in ALGORITHMS)
 
     assert KeyFiles(keys).list_keys() == (
+        KeyInfo(kid=rs256, algorithm="RS256", created_at=1_000, active=False),
         KeyInfo(kid=es256, algorithm="ES256", created_at=1_000, active=True),
-        KeyInfo(kid=rs256, algorithm="RS256", created_at=1_001, active=False),
     )
-
-
-def test_rotation_refuses_no_token(keys: Path) -> None:
-    """Threat F07: publish, then sign, then retire; each step a restart, and a worker of the step before still runs."""
-    old = path_of(keys, "ES256").stem
-    before = open_signer(keys)
-    new = add_key(keys, algorithm="ES256")
-    published = open_signer(keys, active_kid=old)
-    signing = open_signer(keys, active_kid=new)
-
-    tokens = [signer.sign(CLAIMS, typ=TYP) for signer in (before, published, signing)]
-
-    assert [published.verify(token, typ=TYP) for token in tokens] == [CLAIMS] * 3
-    assert [signing.verify(token, typ=TYP) for token in tokens] == [CLAIMS] * 3
-    assert [jwt.get_unverified_header(token)["kid"] for token in tokens] == [old, old, new]
-
-
-def test_retired_key_proves_nothing(keys: Path) -> None:
-    token = open_signer(keys).sign(CLAIMS, typ=TYP)
-    path_of(keys, "ES256").unlink()
-
-    signer = open_signer(keys)
-
-    assert signer.verify(token, typ=TYP) is None
-    assert signer.verify(signer.sign(CLAIMS, typ=TYP), typ=TYP) == CLAIMS
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "none", "ES384", ""])
@@ -187,18 +156,6 @@ def test_unknown_algorithm_is_refused(tmp_path: Path, algorithm: Any) -> None:
         open_signer(tmp_path / "keys", algorithm=algorithm)
 
     assert not (tmp_path / "keys").exists()
-
-
-def test_active_kid_must_exist_and_fit(keys: Path) -> None:
-    """And no key is made in its place."""
-    before = sorted(keys.iterdir())
-    rs256 = path_of(keys, "RS256").stem
-
-    for active_kid in ("missing", rs256, ""):
-        with pytest.raises(KeyFilesError, match="has no ES256 key"):
-            open_signer(keys, algorithm="ES256", active_kid=active_kid)
-
-    assert sorted(keys.iterdir()) == before
 
 
 # Refusing key files
@@ -231,7 +188,7 @@ def test_directory_open_to_others_is_refused(keys: Path, mode: int) -> None:
 
     assert f"chmod 700 {keys}" in refusal(keys)
     with pytest.raises(KeyFilesError, match="open to others"):
-        add_key(keys)
+        announce(keys)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -286,8 +243,12 @@ def test_refusal_quotes_no_key(keys: Path) -> None:
     assert body not in refusal(keys)
 
 
+def announce(folder: Path) -> None:
+    key_folder.announce(folder, algorithm="ES256", times=KeyTimes(), now=1_000)
+
+
 def test_missing_directory_is_an_error_for_reading_and_adding(tmp_path: Path) -> None:
-    for use in (KeyFiles, add_key):
+    for use in (KeyFiles, announce):
         with pytest.raises(KeyFilesError, match="No such file or directory"):
             use(tmp_path / "missing")
 
@@ -307,10 +268,11 @@ def test_published_keys_are_public(keys: Path, algorithm: SigningAlgorithm) -> N
     """Threat F08: no private member (RFC 7518 sections 6.2.2 and 6.3.2) is in the key set."""
     members = {"ES256": {"kty", "crv", "x", "y"}, "RS256": {"kty", "n", "e"}}
 
-    published = open_signer(keys, algorithm=algorithm).public_jwks()
+    published = signer_of(keys, algorithm).public_jwks()
 
-    assert [set(jwk) for jwk in published["keys"]] == [members[name] | {"kid", "use", "alg"} for name in ALGORITHMS]
-    assert [(jwk["alg"], jwk["use"]) for jwk in published["keys"]] == [("ES256", "sig"), ("RS256", "sig")]
+    common = {"kid", "use", "alg"}
+    assert [set(jwk) for jwk in published["keys"]] == [members[name] | common for name in ("RS256", "ES256")]
+    assert [(jwk["alg"], jwk["use"]) for jwk in published["keys"]] == [("RS256", "sig"), ("ES256", "sig")]
 
 
 def test_key_set_is_no_callers_to_change(keys: Path) -> None:
@@ -329,7 +291,7 @@ def test_key_set_is_no_callers_to_change(keys: Path) -> None:
 @ANY_ALGORITHM
 def test_signed_token_is_verified_by_two_other_libraries(keys: Path, algorithm: SigningAlgorithm) -> None:
     """PyJWT and joserfc read the token and the key set as we do; 20 times, since ECDSA's R and S vary in length."""
-    signer = open_signer(keys, algorithm=algorithm)
+    signer = signer_of(keys, algorithm)
     document = signer.public_jwks()
     pyjwt_keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(dict(document)).keys}
     joserfc_keys = KeySet.import_key_set(json.loads(json.dumps(document)))
@@ -347,7 +309,7 @@ def test_signed_token_is_verified_by_two_other_libraries(keys: Path, algorithm: 
 @ANY_ALGORITHM
 def test_header_has_alg_kid_and_typ(keys: Path, algorithm: SigningAlgorithm) -> None:
     kid = path_of(keys, algorithm).stem
-    signer = open_signer(keys, algorithm=algorithm)
+    signer = signer_of(keys, algorithm)
 
     headers = [jwt.get_unverified_header(signer.sign({}, typ=typ)) for typ in ("at+jwt", "JWT", "at+jwt")]
 
@@ -360,6 +322,11 @@ def test_token_that_another_library_signed_with_our_key_is_verified(keys: Path, 
     token = by_pyjwt(keys, algorithm, headers={"typ": TYP})
 
     assert open_signer(keys).verify(token, typ=TYP) == CLAIMS
+
+
+def signer_of(folder: Path, algorithm: SigningAlgorithm) -> KeyFiles:
+    """Return the signer at a moment at which the key of this algorithm signs."""
+    return KeyFiles(folder, now=lambda: 1_360 if algorithm == "ES256" else 1_359)
 
 
 def by_pyjwt(folder: Path, algorithm: SigningAlgorithm, *, headers: Mapping[str, Any]) -> str:

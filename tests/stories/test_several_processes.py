@@ -37,6 +37,25 @@ def test_b08_an_assertion_is_accepted_once_by_three_workers(
     )
 
 
+def test_x46_one_write_ends_every_token_on_every_worker(
+    postgres: PostgresCluster, key_host: KeyHost, tmp_path: Path
+) -> None:
+    """X46, F06: after the answer to $revoke-tokens no worker calls a token active; new ones live everywhere."""
+    pair = key("ES384", "ec-1")
+    with three_workers(tmp_path, postgres) as world:
+        world.register(key_host.open("/jwks.json"))
+        tokens = [world.ask(world.assertion(pair)).json()["access_token"] for _ in range(20)]
+        before = {world.introspect(token)["active"] for token in tokens}
+        revoked = world.operate(f"/Client/{CLIENT_ID}/$revoke-tokens").status_code
+
+        after = {world.introspect(token)["active"] for token in tokens}
+
+        fresh = world.ask(world.assertion(pair)).json()["access_token"]
+        renewed = {world.introspect(fresh)["active"] for _ in range(20)}
+
+    assert (before, revoked, after, renewed) == ({True}, 200, {False}, {True})
+
+
 def test_x50_a_change_is_seen_by_every_worker_at_the_next_request(
     postgres: PostgresCluster, key_host: KeyHost, tmp_path: Path
 ) -> None:

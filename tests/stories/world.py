@@ -63,6 +63,10 @@ class World:
         """DELETE as the operator."""
         return requests.delete(self.url(path), auth=OPERATOR, timeout=10)
 
+    def operate(self, path: str) -> requests.Response:
+        """Call an operation as the operator."""
+        return requests.post(self.url(path), auth=OPERATOR, timeout=10)
+
     def register(self, jwks_uri: str, client_id: str = CLIENT_ID, **changes: Any) -> requests.Response:
         """Register the documented client with this key address."""
         return self.put(f"/Client/{client_id}", client_resource(jwks_uri=jwks_uri, **changes))
