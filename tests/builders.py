@@ -11,7 +11,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from authserver.adapters.key_files import open_signer
-from authserver.adapters.memory import MemoryStores
+from authserver.adapters.memory import MemoryReceiptStore, MemoryStores
 from authserver.app import Parts
 from authserver.errors import JwksUnavailable
 from authserver.protocol import client as client_protocol
@@ -21,6 +21,7 @@ from authserver.protocol.jwks_url import JwksUrlRules
 from authserver.protocol.key_policy import KeyRules
 from authserver.protocol.render import encode
 from authserver.protocol.token_request import JWT_BEARER
+from authserver.services.ports import Receipt
 from authserver.settings import Settings
 from tests.keys import KeyPair, key
 
@@ -112,12 +113,15 @@ class StaticJwks:
     documents: Mapping[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def keys(self, jwks_uri: str, *, kid: str, now: int) -> JwkSet:
+    def keys(self, jwks_uri: str, *, kid: str, now: int, since: int = 0, source: str | None = None) -> JwkSet:
         """Return the set registered for the address, or raise JwksUnavailable."""
         self.asked.append((jwks_uri, kid))
         if jwks_uri not in self.documents:
             raise JwksUnavailable(detail=f"{jwks_uri}: no such document")
         return parse_document(encode(self.documents[jwks_uri]), rules=KeyRules())
+
+    def proven(self, jwks_uri: str, *, source: str | None) -> None:
+        """Charge nobody, so forgive nobody."""
 
 
 @dataclass
@@ -129,6 +133,21 @@ class RecordingAuditLog:
     def record(self, event: str, **facts: object) -> None:
         """Keep the event."""
         self.events.append((event, facts))
+
+
+@dataclass
+class DirectReceiptLog:
+    """ReceiptLog without a queue."""
+
+    store: MemoryReceiptStore
+
+    def note(self, receipt: Receipt) -> None:
+        """Keep the receipt at once."""
+        self.store.add([receipt])
+
+    def find(self, receipt_id: str) -> Receipt | None:
+        """Return the receipt."""
+        return self.store.get(receipt_id)
 
 
 class PlainHasher:
@@ -154,12 +173,14 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
 def make_parts(folder: Path, *, jwks: Mapping[str, Any] | None = None) -> Parts:
     """Return parts in memory, with real signing keys in `folder`."""
     documents = {JWKS_URI: {"keys": [key().jwk]}} if jwks is None else jwks
+    stores = MemoryStores()
     return Parts(
-        stores=MemoryStores(),
+        stores=stores,
         signer=open_signer(folder / "keys", algorithm="ES256"),
         jwks_source=StaticJwks(documents),
         hasher=PlainHasher(),
         audit_log=RecordingAuditLog(),
+        receipt_log=DirectReceiptLog(stores.receipts),
     )
 
 

@@ -141,6 +141,30 @@ def enable(client_id: str, *, url: str | None, user: str, secret_file: Path | No
     _show_made(stored, [f"{client_id} is enabled."], as_json=as_json)
 
 
+@client.command("revoke-tokens")
+@click.argument("client_id", metavar="ID")
+@operator_options
+@json_option
+def revoke_tokens(client_id: str, *, url: str | None, user: str, secret_file: Path | None, as_json: bool) -> None:
+    """End every access token that a client has; it may ask for new ones at once."""
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
+        _existing(remote, client_id)
+        told = remote.operate("Client", client_id, "revoke-tokens")
+    _show_made(told, [f"Every access token of {client_id} is revoked."], as_json=as_json)
+
+
+@client.command("flush-keys")
+@click.argument("client_id", metavar="ID")
+@operator_options
+@json_option
+def flush_keys(client_id: str, *, url: str | None, user: str, secret_file: Path | None, as_json: bool) -> None:
+    """Forget what was fetched from a client's jwks_uri, on every process: a key that it removed is dead at once."""
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
+        _existing(remote, client_id)
+        told = remote.operate("Client", client_id, "flush-keys")
+    _show_made(told, [f"The keys of {client_id} are fetched anew at its next request."], as_json=as_json)
+
+
 @client.command()
 @click.argument("client_id", metavar="ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")

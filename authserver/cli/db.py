@@ -38,7 +38,7 @@ def upgrade() -> None:
 @db.command()
 @json_option
 def purge(*, as_json: bool) -> None:
-    """Forget used assertions and revocations that have expired; a running server does so by itself."""
+    """Forget used assertions, revocations and receipts that have expired; a running server does so by itself."""
     from dataclasses import asdict
 
     from authserver import clock
@@ -48,10 +48,11 @@ def purge(*, as_json: bool) -> None:
 
     stores = SqlStores(open_engine(local_settings().database_url))
     try:
-        purged = purge_once(stores.replay_guard, stores.revocations, now=clock.now())
+        purged = purge_once(stores.replay_guard, stores.revocations, stores.receipts, now=clock.now())
     finally:
         stores.close()
     if as_json:
         print_json(asdict(purged))
     else:
-        click.echo(f"forgot {purged.used_assertions} used assertions and {purged.revocations} revocations")
+        counts = (f"{number} {kind.replace('_', ' ')}" for kind, number in asdict(purged).items())
+        click.echo("forgot " + ", ".join(counts))

@@ -50,7 +50,7 @@ def prepare(configuration: Configuration, role: Role) -> Prepared:
     make_private(configuration.settings.keys_dir)
     _upgrade(configuration.settings)
     settings = configuration.settings
-    open_signer(settings.keys_dir, algorithm=settings.signing_algorithm, active_kid=settings.signing_kid)
+    open_signer(settings.keys_dir, algorithm=settings.signing_algorithm, times=settings.key_times)
     return _root(configuration)
 
 

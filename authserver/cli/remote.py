@@ -87,6 +87,10 @@ class Remote:
         if answer.status_code >= 400:
             raise refusal(answer)
 
+    def operate(self, resource_type: str, resource_id: str, operation: str) -> dict[str, Any]:
+        """Call an operation of one resource, for example `revoke-tokens`, and return the answer."""
+        return read(self.as_operator("POST", f"/{resource_type}/{resource_id}/${operation}"))
+
     def introspect(self, token: str) -> dict[str, Any]:
         """Return what the server says about the token (RFC 7662)."""
         return read(self.as_operator("POST", "/auth/introspect", data={"token": token}))

@@ -20,10 +20,14 @@ from granian.server import Server
 from authserver.cli import wsgi
 from authserver.cli.configuration import Role
 from authserver.cli.failures import Failure
+from authserver.cli.rsgi import Front
 from authserver.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+CONNECTIONS = 4_096
+"""Connections that a worker serves at a time, most of them idle or sending; further ones wait to be accepted."""
 
 THREADS = 6
 """Threads of a worker that answer requests; one core is busy with two, the others wait for databases and key sets."""
@@ -84,9 +88,10 @@ def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
         f"authserver.cli.wsgi:{role}",
         settings.host,
         settings.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         workers=settings.workers,
-        blocking_threads=min(THREADS, 2 * (os.cpu_count() or 2) + 1),
+        backlog=CONNECTIONS,
+        backpressure=CONNECTIONS,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=MAX_HEADER_BYTES),
         websockets=False,
@@ -101,7 +106,7 @@ def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
     server.serve(target_loader=partial(_application, role), wrap_loader=False)
 
 
-def _application(role: Role) -> "WSGIApplication":
+def _application(role: Role) -> Front:
     """Build the application; runs in a worker, before granian sets the worker's own signal handlers.
 
     Until then a forked worker has its parent's, which would only note the signal in the worker's own memory.
@@ -109,7 +114,8 @@ def _application(role: Role) -> "WSGIApplication":
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends its workers
     threading.Thread(target=_end_with, args=(os.getppid(),), name="parent-watch", daemon=True).start()
-    return {"both": wsgi.both, "auth": wsgi.auth, "fhir": wsgi.fhir}[role]()
+    application: WSGIApplication = {"both": wsgi.both, "auth": wsgi.auth, "fhir": wsgi.fhir}[role]()
+    return Front(application, threads=min(THREADS, 2 * (os.cpu_count() or 2) + 1))
 
 
 def _end_with(parent: int) -> None:

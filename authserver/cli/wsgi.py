@@ -109,7 +109,8 @@ def _open_auth(loaded: Configuration) -> tuple[Parts, Services]:
     parts = auth_app.open_parts(loaded.settings)
     services = auth_app.build_services(loaded.settings, parts)
     stores = parts.stores
-    Purger(stores.replay_guard, stores.revocations, interval=loaded.settings.purge_interval).start()
+    interval = loaded.settings.purge_interval
+    Purger(stores.replay_guard, stores.revocations, stores.receipts, interval=interval).start()
     return parts, services
 
 

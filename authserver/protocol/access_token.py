@@ -1,7 +1,8 @@
 """The access token: its claims, when they are current, and what introspection says of them.
 
-A token has no row of its own. Its `jti` begins with the generation of the client's registration, so a token dies
-with the registration that it was issued to. Sources: RFC 9068 section 2.2, RFC 7662 section 2.2.
+A token has no row of its own. Its `jti` begins with the client's token generation, so a token dies with the
+registration that it was issued to, or when all of the client's tokens are revoked at once. Sources: RFC 9068
+section 2.2, RFC 7662 section 2.2.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ _INTROSPECTED = ("scope", "client_id", "sub", "iss", "aud", "exp", "iat", "jti",
 
 def new_jti(client: Client, random_part: str) -> str:
     """Return the jti of a new token for this client; `random_part` is unguessable text."""
-    return f"{client.generation}.{random_part}"
+    return f"{client.token_generation}.{random_part}"
 
 
 def claims(client: Client, *, issuer: str, audience: tuple[str, ...], scope: str, jti: str, now: int) -> dict[str, Any]:
@@ -46,15 +47,27 @@ def is_current(token: Mapping[str, Any], *, issuer: str, now: int) -> bool:
 
 
 def belongs_to(token: Mapping[str, Any], client: Client) -> bool:
-    """Say whether the token was issued to this life of the client's registration (row X50)."""
-    jti = token.get("jti")
-    return token.get("client_id") == client.id and isinstance(jti, str) and jti.startswith(f"{client.generation}.")
+    """Say whether the token is of the client's present token generation (rows X46 and X50)."""
+    jti, prefix = token.get("jti"), f"{client.token_generation}."
+    return token.get("client_id") == client.id and isinstance(jti, str) and jti.startswith(prefix)
 
 
 def audience_of(token: Mapping[str, Any]) -> frozenset[str]:
     """Return the token's audience as a set."""
     audience = token.get("aud")
     return frozenset([audience] if isinstance(audience, str) else audience or ())
+
+
+def is_visible_to(token: Mapping[str, Any], caller: Client) -> bool:
+    """Say whether this caller may learn anything of the token (RFC 7662 section 4, threat F02).
+
+    A caller that registered `introspection_audience` sees tokens for one of these audiences alone; a caller of a
+    tenant sees tokens of its tenant alone.
+    """
+    limited, tenant = caller.introspection_audience, caller.tenant
+    if limited and not limited & audience_of(token):
+        return False
+    return tenant is None or token.get("tenant") == tenant
 
 
 def introspection_response(token: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from authserver.protocol.scopes import ScopeSet
 from authserver.protocol.token_request import CLIENT_CREDENTIALS, JWT_BEARER
 
 BASIC = "basic"
+_NO_SCOPE = "not a SMART scope, for example system/Observation.rs"
+_SCOPE_FAULTS = {"scope_parameter_unknown": "names a search parameter that FHIR R4 does not define for the type"}
 RESOURCE_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 DEFAULT_TOKEN_LIFETIME = 300
 
@@ -39,7 +41,11 @@ class ClientRules:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A registered client, compiled. `generation` is the life of its id: registered anew, it is another client."""
+    """A registered client, compiled. `generation` is the life of its id: registered anew, it is another client.
+
+    `token_generation` is what its access tokens carry: with the next one the former tokens are dead.
+    `changed_at` (microseconds since the epoch) is the moment of the stored version: keys fetched before count no more.
+    """
 
     id: str
     generation: int
@@ -56,6 +62,10 @@ class Client:
     issuer_audience_only: bool = False
     strict_scope: bool = False
     secret_hash: str | None = field(default=None, repr=False)
+    token_generation: int = 1
+    changed_at: int = 0
+    introspection_audience: frozenset[str] = frozenset()
+    registration_scope: ScopeSet = field(default_factory=ScopeSet)
 
 
 class _Open(BaseModel):
@@ -97,6 +107,8 @@ class _Registration(_Open):
     token_endpoint_auth_signing_alg: str | list[str] | None = None
     audience_mode: Literal["issuer_only"] | None = None
     scope_mode: Literal["strict"] | None = None
+    introspection_audience: str | list[str] | None = None
+    registration_scope: list[str] = Field(default_factory=list)
 
 
 def from_resource(
@@ -105,25 +117,27 @@ def from_resource(
     client_id: str,
     rules: ClientRules,
     generation: int = 1,
+    token_generation: int = 1,
     secret_hash: str | None = None,
+    stored: bool = False,
 ) -> Client:
-    """Read a Client resource; raises InvalidResource with every finding and its path."""
-    try:
-        read = _Registration.model_validate(body)
-    except ValidationError as error:
-        raise InvalidResource(shape_issues("Client", error)) from error
-    check = _Checks(client_id, read, rules)
+    """Read a Client resource; raises InvalidResource with every finding and its path.
+
+    `stored`: it was registered before. A key that today's rules refuse is then kept as refused, so that the use of
+    that key has its reason and the client's other keys go on working.
+    """
+    read = _shape(body)
+    check = _Checks(client_id, read, rules, stored=stored)
     if check.issues:
         raise InvalidResource(tuple(check.issues))
     grant = read.auth.client_credentials
-    types = grant.client_assertion_types
     return Client(
         id=client_id,
         generation=generation,
         active=read.active is not False,
         grant_types=frozenset(read.grant_types),
         scope=check.scope,
-        assertion_types=frozenset({JWT_BEARER} if types is None else types),
+        assertion_types=_assertion_types(grant),
         token_lifetime=grant.access_token_expiration or min(DEFAULT_TOKEN_LIFETIME, rules.max_token_lifetime),
         audience=tuple(grant.audience or ()),
         algorithms=check.algorithms,
@@ -133,7 +147,22 @@ def from_resource(
         issuer_audience_only=read.audience_mode is not None,
         strict_scope=read.scope_mode is not None,
         secret_hash=secret_hash,
+        token_generation=token_generation,
+        introspection_audience=check.introspection_audience,
+        registration_scope=check.registration_scope,
     )
+
+
+def _shape(body: Mapping[str, Any]) -> _Registration:
+    try:
+        return _Registration.model_validate(body)
+    except ValidationError as error:
+        raise InvalidResource(shape_issues("Client", error)) from error
+
+
+def _assertion_types(grant: _ClientCredentials) -> frozenset[str]:
+    types = grant.client_assertion_types
+    return frozenset({JWT_BEARER} if types is None else types)
 
 
 def shape_issues(resource_type: str, error: ValidationError) -> tuple[Issue, ...]:
@@ -153,12 +182,14 @@ def _path(resource_type: str, location: tuple[int | str, ...]) -> str:
 class _Checks:
     """The rules that look at more than one member's shape. Collects every finding."""
 
-    def __init__(self, client_id: str, read: _Registration, rules: ClientRules) -> None:
+    def __init__(self, client_id: str, read: _Registration, rules: ClientRules, *, stored: bool) -> None:
         self.issues: list[Issue] = []
-        self._read, self._rules = read, rules
+        self._read, self._rules, self._stored = read, rules, stored
         if read.id not in (None, "", client_id):
             self._found("id", "the id in the body is not the id in the path")
-        self.scope = self._scope()
+        self.scope = self._scope("scope", read.scope)
+        self.registration_scope = self._scope("registration_scope", read.registration_scope)
+        self.introspection_audience = self._introspection_audience()
         self.algorithms = self._algorithms()
         self.jwks = self._keys()
         self._grant_types()
@@ -180,16 +211,24 @@ class _Checks:
         if grant.refresh_token:
             self._found(f"{path}.refresh_token", "this server issues no refresh tokens", "not-supported")
 
-    def _scope(self) -> ScopeSet:
+    def _introspection_audience(self) -> frozenset[str]:
+        named = self._read.introspection_audience
+        audiences = [named] if isinstance(named, str) else named or []
+        if named is not None and not all(audiences or [""]):
+            # An empty limit would be none, so it is refused rather than read as "everything".
+            self._found("introspection_audience", "must name at least one audience")
+        return frozenset(audiences)
+
+    def _scope(self, path: str, registered: list[str]) -> ScopeSet:
         read = []
-        for index, text in enumerate(self._read.scope):
+        for index, text in enumerate(registered):
             try:
                 read.append(scopes.collect([text]))
-            except InvalidScope:
-                self._found(f"scope[{index}]", "not a SMART scope, for example system/Observation.rs")
+            except InvalidScope as error:
+                self._found(f"{path}[{index}]", _SCOPE_FAULTS.get(error.reason, _NO_SCOPE))
                 continue
             if scopes.unknown_types(read[-1]):
-                self._found(f"scope[{index}]", "no resource type of FHIR R4 or of this server")
+                self._found(f"{path}[{index}]", "no resource type of FHIR R4 or of this server")
         return ScopeSet(
             tuple(scope for one in read for scope in one.resources),
             frozenset(name for one in read for name in one.names),
@@ -231,7 +270,7 @@ class _Checks:
         except InvalidClient as error:
             self._found(path, error.detail)
             return None
-        for refused in read.refused:
+        for refused in () if self._stored else read.refused:
             self._found(f"{path}[{refused.index}]", refused.message)
         self._kids(path, read)
         return read

@@ -23,7 +23,7 @@ MAX_TOKEN_LENGTH = 16_384
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]*)")
 # A key or its address inside the token is the sender's choice, not the client's registration (RFC 8725 section 3.10);
 # b64, zip and crit change what the bytes mean.
-_FORBIDDEN_HEADERS = ("jwk", "x5u", "x5c", "crit", "b64", "zip", "cty", "enc", "epk", "p2c")
+FORBIDDEN_HEADERS = ("jwk", "x5u", "x5c", "crit", "b64", "zip", "cty", "enc", "epk", "p2c")
 
 AnyPublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 Check = Callable[[Any, bytes, bytes], None]
@@ -50,7 +50,7 @@ class UnverifiedJws:
 
     @property
     def algorithm(self) -> str:
-        """The `alg` of the header, always a string."""
+        """The `alg` of the header, a string after parse()."""
         return cast(str, self.header["alg"])
 
     def claims(self) -> Mapping[str, Any]:
@@ -64,19 +64,33 @@ def parse(token: str, *, algorithms: Collection[str]) -> UnverifiedJws:
     `algorithms` is the allow-list of the caller. Raises InvalidJws (reasons `jws_too_large`, `jws_malformed`,
     `jws_header`, `alg_not_allowed`). Source: RFC 7515 section 5.2, RFC 8725 section 3.
     """
-    if len(token) > MAX_TOKEN_LENGTH:
-        raise InvalidJws(detail=f"{len(token)} characters", reason="jws_too_large")
-    match = _COMPACT.fullmatch(token)
-    if match is None:
-        raise InvalidJws(detail="not three base64url segments")
-    header = _json_object(decode_segment(match[1]), what="header")
-    _check_header(header, algorithms)
-    return UnverifiedJws(
-        header=header,
-        payload=decode_segment(match[2]),
-        signing_input=token[: match.end(2)].encode("ascii"),
-        signature=decode_segment(match[3]),
-    )
+    match, header = _opened(token)
+    check_algorithm(header, algorithms)
+    check_members(header)
+    return _whole(match, header)
+
+
+def read(token: str) -> UnverifiedJws:
+    """Take a compact JWS apart by its shape alone, to say what it holds: no rule about the header is applied.
+
+    Raises InvalidJws (`jws_too_large`, `jws_malformed`, `jws_header`).
+    """
+    match, header = _opened(token)
+    return _whole(match, header)
+
+
+def check_algorithm(header: Mapping[str, Any], algorithms: Collection[str]) -> None:
+    """Refuse what is not in the caller's allow-list (`alg_not_allowed`)."""
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in algorithms or algorithm not in ALGORITHMS:
+        raise InvalidJws(detail=f"alg {str(algorithm)[:40]!r}", reason="alg_not_allowed")
+
+
+def check_members(header: Mapping[str, Any]) -> None:
+    """Refuse a header that brings a key along or changes what the bytes mean (`jws_header`)."""
+    forbidden = [name for name in FORBIDDEN_HEADERS if name in header]
+    if forbidden:
+        raise InvalidJws(detail=f"header has {', '.join(forbidden)}", reason="jws_header")
 
 
 def check_signature(jws: UnverifiedJws, key: AnyPublicKey) -> None:
@@ -116,13 +130,22 @@ def _json_object(data: bytes, *, what: str) -> Mapping[str, Any]:
     return value
 
 
-def _check_header(header: Mapping[str, Any], algorithms: Collection[str]) -> None:
-    algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or algorithm not in algorithms or algorithm not in ALGORITHMS:
-        raise InvalidJws(detail=f"alg {str(algorithm)[:40]!r}", reason="alg_not_allowed")
-    forbidden = [name for name in _FORBIDDEN_HEADERS if name in header]
-    if forbidden:
-        raise InvalidJws(detail=f"header has {', '.join(forbidden)}", reason="jws_header")
+def _opened(token: str) -> tuple[re.Match[str], Mapping[str, Any]]:
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise InvalidJws(detail=f"{len(token)} characters", reason="jws_too_large")
+    match = _COMPACT.fullmatch(token)
+    if match is None:
+        raise InvalidJws(detail="not three base64url segments")
+    return match, _json_object(decode_segment(match[1]), what="header")
+
+
+def _whole(match: re.Match[str], header: Mapping[str, Any]) -> UnverifiedJws:
+    return UnverifiedJws(
+        header=header,
+        payload=decode_segment(match[2]),
+        signing_input=match.string[: match.end(2)].encode("ascii"),
+        signature=decode_segment(match[3]),
+    )
 
 
 def _rsa_pkcs1(digest: hashes.HashAlgorithm) -> Check:

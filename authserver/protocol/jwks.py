@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from authserver.errors import InvalidClient, InvalidJws
 from authserver.protocol import jose, strict_json
 from authserver.protocol.key_policy import MAX_RSA_BITS, KeyRules, has_small_order, rsa_weakness
+from authserver.protocol.known_keys import PUBLICLY_KNOWN
 
 MAX_KEYS = 32
 MAX_KID_LENGTH = 256
@@ -115,6 +116,9 @@ def parse_key(jwk: object, *, rules: KeyRules) -> PublicKey:
         raise UnusableKey("key_malformed", f"kid must be a string of 1 to {MAX_KID_LENGTH} characters")
     _check_purpose(jwk)
     key, curve = _KEY_READERS[kty](jwk, rules)
+    origin = PUBLICLY_KNOWN.get(_canonical_thumbprint(jwk))
+    if origin is not None and not rules.publicly_known:
+        raise UnusableKey("key_publicly_known", f"everybody has the private half ({origin}); make a key of your own")
     return PublicKey(kid, kty, curve, _bound_algorithm(jwk, kty, curve), thumbprint(jwk), key)
 
 
@@ -125,11 +129,18 @@ def thumbprint(jwk: Mapping[str, Any]) -> str:
     return jose.encode_segment(hashlib.sha256(canonical).digest())
 
 
+def _canonical_thumbprint(jwk: Mapping[str, Any]) -> str:
+    """Return the thumbprint of the key itself: RSA numbers may come with zeros in front, the rest has one spelling."""
+    numbers = {name: jose.decode_segment(jwk[name]).lstrip(b"\0") for name in ("n", "e") if jwk["kty"] == "RSA"}
+    return thumbprint({**jwk, **{name: jose.encode_segment(octets) for name, octets in numbers.items()}})
+
+
 def select(keys: JwkSet, *, kid: str, algorithm: str) -> PublicKey:
     """Return the single key that this kid and algorithm name.
 
     First by `kid`, then by RFC 7638 thumbprint. None or several: InvalidClient (`key_not_found`, `key_ambiguous`,
-    `key_unusable`, `key_algorithm`). SMART: "if the number of keys is not one, the verification fails".
+    `key_unusable`, `key_publicly_known`, `key_algorithm`). SMART: "if the number of keys is not one, the verification
+    fails".
     """
     wanted = jose.ALGORITHMS[algorithm]
     named = [key for key in keys.keys if key.kid == kid and key.kty == wanted.kty]
@@ -139,7 +150,8 @@ def select(keys: JwkSet, *, kid: str, algorithm: str) -> PublicKey:
     if len(named) + len(refused) > 1:
         raise InvalidClient(detail=f"several keys have kid {kid[:80]!r}", reason="key_ambiguous")
     if refused:
-        raise InvalidClient(detail=f"kid {kid[:80]!r}: {refused[0].message}", reason="key_unusable")
+        reason = refused[0].reason if refused[0].reason == "key_publicly_known" else "key_unusable"
+        raise InvalidClient(detail=f"kid {kid[:80]!r}: {refused[0].message}", reason=reason)
     if not named:
         raise InvalidClient(detail=f"no {wanted.kty} key has kid {kid[:80]!r}", reason="key_not_found")
     return _fitting(named[0], wanted)
@@ -243,7 +255,7 @@ def _okp_key(jwk: Mapping[str, Any], _rules: KeyRules) -> tuple[jose.AnyPublicKe
 _KEY_READERS = {"RSA": _rsa_key, "EC": _ec_key, "OKP": _okp_key}
 _WEAKNESSES = {
     "rsa_size": "an RSA key has 2048 to 4096 bits",
-    "rsa_exponent": "the RSA exponent must be 65537",
+    "rsa_exponent": "the RSA exponent must be 65537, or odd and 3 to 2^32 where the server admits others",
     "rsa_small_factor": "the RSA modulus has a small factor",
     "rsa_roca": "the RSA key has the ROCA weakness (CVE-2017-15361); make a new one",
     "rsa_close_primes": "the RSA primes are too close to each other; make a new key",

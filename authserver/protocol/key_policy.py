@@ -20,9 +20,13 @@ _SMALL_ORDER_Y = frozenset({0, 1, _ED25519_PRIME - 1, _ORDER_8_Y, _ED25519_PRIME
 
 @dataclass(frozen=True, slots=True)
 class KeyRules:
-    """The settable part: `any_odd_exponent` admits odd e in 3..2^32 beside 65537."""
+    """The settable part: `any_odd_exponent` admits odd e in 3..2^32 beside 65537.
+
+    `publicly_known` admits keys whose private half is published (see known_keys): for development alone.
+    """
 
     any_odd_exponent: bool = False
+    publicly_known: bool = False
 
 
 def _primes_below(limit: int) -> Iterable[int]:

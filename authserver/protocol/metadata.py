@@ -31,6 +31,11 @@ class Endpoints:
         return f"{self.issuer}/auth/revoke"
 
     @property
+    def registration(self) -> str:
+        """The registration endpoint (RFC 7591)."""
+        return f"{self.issuer}/auth/register"
+
+    @property
     def jwks(self) -> str:
         """Where our public keys are."""
         return f"{self.issuer}/.well-known/jwks.json"
@@ -56,14 +61,22 @@ def smart_configuration(
 
 
 def authorization_server(
-    endpoints: Endpoints, *, algorithms: tuple[str, ...], wildcard_types: frozenset[str] | None
+    endpoints: Endpoints,
+    *,
+    algorithms: tuple[str, ...],
+    wildcard_types: frozenset[str] | None,
+    signing_algorithm: str,
 ) -> dict[str, Any]:
-    """Return the document of RFC 8414; `response_types_supported` is required there, and empty: no such flow here."""
+    """Return the document of RFC 8414; `response_types_supported` is required there, and empty: no such flow here.
+
+    `signing_algorithm` is that of our own signatures, on introspection answers too (RFC 9701 section 7).
+    """
     return {
         "issuer": endpoints.issuer,
         "jwks_uri": endpoints.jwks,
         **_common(endpoints, algorithms=algorithms, wildcard_types=wildcard_types),
         "response_types_supported": [],
+        "introspection_signing_alg_values_supported": [signing_algorithm],
     }
 
 
@@ -74,6 +87,7 @@ def _common(
         "token_endpoint": endpoints.token,
         "introspection_endpoint": endpoints.introspection,
         "revocation_endpoint": endpoints.revocation,
+        "registration_endpoint": endpoints.registration,
         "grant_types_supported": [CLIENT_CREDENTIALS],
         "scopes_supported": scopes_supported(wildcard_types),
         # SMART demands the member of every server; nothing here uses a code challenge.

@@ -27,6 +27,11 @@ def json_answer(document: object, *, status: int = 200, media_type: str = JSON) 
     return Answer(status, {"Content-Type": media_type, **NO_STORE}, encode(document))
 
 
+def text_answer(text: str, *, media_type: str) -> Answer:
+    """Return ASCII text of this type, for example a JWT, that nobody may store."""
+    return Answer(200, {"Content-Type": media_type, **NO_STORE}, text.encode("ascii"))
+
+
 def oauth_error(error: AuthServerError) -> Answer:
     """Return the error as `{"error", "error_description"}` (RFC 6749 section 5.2)."""
     answer = json_answer({"error": error.oauth_code, "error_description": error.public}, status=error.status)
@@ -41,6 +46,12 @@ def operation_outcome(error: AuthServerError) -> Answer:
     answer = json_answer(document, status=error.status, media_type=FHIR_JSON)
     answer.headers.update(error.headers)
     return answer
+
+
+def informed(sentence: str) -> Answer:
+    """Return that something was done, as an OperationOutcome."""
+    issue = Issue("", sentence, "informational", "information")
+    return json_answer({"resourceType": "OperationOutcome", "issue": [_issue(issue, "error")]}, media_type=FHIR_JSON)
 
 
 def encode(document: object) -> bytes:

@@ -8,10 +8,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 from authserver.errors import InvalidScope
 from authserver.protocol.resource_types import ADMINISTRATIVE_TYPES, KNOWN_TYPES
+from authserver.protocol.scope_filter import parse_filter
 
 LETTERS = "cruds"
 V1_LETTERS = {"read": "rs", "write": "cud", "*": "cruds"}
@@ -19,7 +20,10 @@ _V1_WORDS = {letters: word for word, letters in V1_LETTERS.items()}
 INTROSPECT = "__introspect"
 """The scope that lets a client ask about tokens of any client (SMART names none; extension form `__…`)."""
 
-GRANTABLE_NAMES = frozenset({INTROSPECT})
+REGISTER = "__register"
+"""The scope of an initial access token (RFC 7591 section 1.2): it lets a client register further clients."""
+
+GRANTABLE_NAMES = frozenset({INTROSPECT, REGISTER})
 MAX_SCOPE_LENGTH = 8_192
 MAX_FILTERED_SCOPES = 32
 """Scopes with parameters that one request may name: each may stand for every type, and all are compared."""
@@ -29,10 +33,6 @@ _RESOURCE_SCOPE = re.compile(
     r"(?P<context>system|patient|user)/(?P<type>\*|[A-Z][A-Za-z]{1,63})\."
     r"(?:(?P<v1>read|write|\*)|(?P<v2>c?r?u?d?s?)(?P<query>\?.+)?)"
 )
-_PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
-# The search parameters of every resource. No other name with an underscore is a filter: `_include` or `_sort` would
-# change the answer, not narrow it.
-_COMMON_PARAMETERS = frozenset({"_id", "_lastUpdated", "_profile", "_security", "_source", "_tag"})
 # What looks like a resource scope in the wrong case is a mistake to report, not a name that quietly grants nothing.
 _NAMED_SCOPE = re.compile(r"(?!(?i:system|patient|user)/(?:[A-Z*]|.*\.))[A-Za-z0-9_][A-Za-z0-9_:/.\-]*")
 _VALUE_SAFE = "!$'()*,-./:;@_~|"
@@ -81,16 +81,17 @@ class ScopeSet:
 def parse(text: str) -> Scope:
     """Parse one resource scope, for example `system/Observation.rs?category=laboratory`.
 
-    Raises InvalidScope when it is not one, letters out of order included (SMART: never reinterpreted).
+    Raises InvalidScope when it is not one, letters out of order included (SMART: never reinterpreted), and when it
+    names a search parameter that R4 does not define for the type.
     """
-    match = _RESOURCE_SCOPE.fullmatch(text)
+    match = _RESOURCE_SCOPE.fullmatch(text) if _SCOPE_TOKEN.fullmatch(text) else None
     if match is None or match["v2"] == "":
         raise InvalidScope(detail=f"no resource scope: {text[:100]!r}", reason="scope_malformed")
     return Scope(
         context=match["context"],
         resource_type=match["type"],
         interactions=V1_LETTERS[match["v1"]] if match["v1"] else match["v2"],
-        parameters=_parameters(match["query"] or "", resource_type=match["type"]),
+        parameters=parse_filter(match["query"] or "", resource_type=match["type"]),
         v1=match["v1"],
     )
 
@@ -114,8 +115,6 @@ def collect(tokens: Iterable[str]) -> ScopeSet:
     """Parse scope tokens that are already apart; see parse_set()."""
     resources, names = [], set()
     for token in tokens:
-        if _SCOPE_TOKEN.fullmatch(token) is None:
-            raise InvalidScope(detail="empty scope or forbidden character", reason="scope_malformed")
         if _NAMED_SCOPE.fullmatch(token) is not None:
             names.add(token)
             continue
@@ -177,25 +176,19 @@ def intersection(asked: Scope, held: Scope) -> Scope | None:
 
 
 def shortest(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
-    """Return the same permissions in fewer words: letters joined, what another scope covers left out, sorted."""
-    by_meaning: dict[object, Scope] = {}
-    for scope in _joined(scopes):
-        known = by_meaning.get(scope.meaning)
-        # `.read` and `.rs` asked together mean one thing; one fixed choice keeps order irrelevant.
-        by_meaning[scope.meaning] = scope if known is None or scope.v1 is None else known
-    rivals = _by_type(by_meaning.values())
-    kept = (s for s in by_meaning.values() if not any(r is not s and covers(r, s) for r in _wider(rivals, s)))
-    return tuple(sorted(kept, key=str))
+    """Return the same permissions in fewer words: letters joined, letters that a wider scope grants left out, sorted.
+
+    What was asked in version 1 words alone is answered in them, as far as there is one for the letters that are left.
+    """
+    joined = _joined(scopes)
+    rivals = _by_type(joined)
+    kept = (_respelled(scope, _own_letters(scope, _wider(rivals, scope))) for scope in joined)
+    return tuple(sorted((scope for scope in kept if scope.interactions), key=str))
 
 
 def covers(wide: Scope, narrow: Scope) -> bool:
     """Say whether `wide` permits everything that `narrow` does."""
-    return (
-        wide.context == narrow.context
-        and _common_type(wide.resource_type, narrow.resource_type) == narrow.resource_type
-        and set(wide.interactions) >= set(narrow.interactions)
-        and wide.parameters <= narrow.parameters
-    )
+    return _reaches(wide, narrow) and set(wide.interactions) >= set(narrow.interactions)
 
 
 def permitted(granted: Iterable[Scope], resource_type: str, letter: str) -> tuple[frozenset[tuple[str, str]], ...]:
@@ -216,6 +209,15 @@ def permitted(granted: Iterable[Scope], resource_type: str, letter: str) -> tupl
 def unknown_types(scopes: ScopeSet) -> list[str]:
     """Return the resource types that neither R4 nor this server has."""
     return sorted({s.resource_type for s in scopes.resources} - KNOWN_TYPES - {"*"})
+
+
+def _reaches(wide: Scope, narrow: Scope) -> bool:
+    """Say whether `wide` speaks of every resource that `narrow` does, whatever the interactions."""
+    return (
+        wide.context == narrow.context
+        and _common_type(wide.resource_type, narrow.resource_type) == narrow.resource_type
+        and wide.parameters <= narrow.parameters
+    )
 
 
 def _common_type(one: str, other: str) -> str | None:
@@ -256,33 +258,26 @@ def _expand(scopes: Iterable[Scope], wildcard_types: frozenset[str] | None) -> I
             yield Scope(scope.context, resource_type, scope.interactions, scope.parameters, scope.v1)
 
 
-def _joined(scopes: Iterable[Scope]) -> Iterator[Scope]:
-    letters: dict[tuple[str, str, frozenset[tuple[str, str]]], set[str]] = {}
+def _joined(scopes: Iterable[Scope]) -> list[Scope]:
+    """Return one scope for each type and filter, with every letter that any of them grants."""
+    alike: defaultdict[tuple[str, str, frozenset[tuple[str, str]]], list[Scope]] = defaultdict(list)
     for scope in scopes:
-        if scope.v1 is not None:
-            yield scope
-            continue
-        letters.setdefault((scope.context, scope.resource_type, scope.parameters), set()).update(scope.interactions)
-    for (context, resource_type, parameters), found in letters.items():
-        yield Scope(context, resource_type, "".join(x for x in LETTERS if x in found), parameters)
+        alike[(scope.context, scope.resource_type, scope.parameters)].append(scope)
+    return [_union(group) for group in alike.values()]
 
 
-def _parameters(query: str, *, resource_type: str) -> frozenset[tuple[str, str]]:
-    if not query:
-        return frozenset()
-    return frozenset(_parameter(pair, resource_type) for pair in query[1:].split("&"))
+def _union(alike: Sequence[Scope]) -> Scope:
+    letters = {letter for scope in alike for letter in scope.interactions}
+    v1 = "*" if all(scope.v1 for scope in alike) else None
+    return _respelled(replace(alike[0], v1=v1), letters)
 
 
-def _parameter(pair: str, resource_type: str) -> tuple[str, str]:
-    name, equals, value = pair.partition("=")
-    # Only a parameter that every type has can narrow all types.
-    known = name in _COMMON_PARAMETERS or (resource_type != "*" and _PARAMETER_NAME.fullmatch(name) is not None)
-    # Modifiers and chains are experimental in SMART 2.2; enforcing them wrongly would widen, so they are refused.
-    if not equals or not value or not known:
-        raise InvalidScope(detail=f"scope parameter {pair[:100]!r}", reason="scope_malformed")
-    if re.search(r"%(?![0-9A-Fa-f]{2})", value):
-        raise InvalidScope(detail="scope parameter is not percent-encoded", reason="scope_malformed")
-    try:
-        return name, unquote_to_bytes(value).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidScope(detail="scope parameter is not UTF-8", reason="scope_malformed") from error
+def _own_letters(scope: Scope, wider: Iterable[Scope]) -> set[str]:
+    """Return the letters that no other scope of the union grants without this one."""
+    others = {x for rival in wider if rival is not scope and _reaches(rival, scope) for x in rival.interactions}
+    return set(scope.interactions) - others
+
+
+def _respelled(scope: Scope, letters: set[str]) -> Scope:
+    ordered = "".join(letter for letter in LETTERS if letter in letters)
+    return replace(scope, interactions=ordered, v1=_V1_WORDS.get(ordered) if scope.v1 else None)

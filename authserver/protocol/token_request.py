@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from authserver.errors import InvalidClient, InvalidRequest, UnsupportedGrantType
 
@@ -16,10 +16,14 @@ OAUTH_PARAMETERS = KNOWN_PARAMETERS | {"resource", "token", "token_type_hint", "
 
 @dataclass(frozen=True, slots=True)
 class ClientAssertion:
-    """A client's claim to be who it says, still unverified; `client_id` is the form's, when sent."""
+    """A client's claim to be who it says, still unverified; `client_id` is the form's, when sent.
+
+    `source` is from where it came (see protocol.source_address), None when this server itself asks.
+    """
 
     assertion: str
     client_id: str | None = None
+    source: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ def parse(pairs: list[tuple[str, str]]) -> TokenRequest:
         raise UnsupportedGrantType(detail=f"grant_type {form['grant_type'][:80]!r}")
     resources = tuple(value for name, value in pairs if name == "resource" and value)
     return TokenRequest(client_assertion(form), form.get("scope"), resources)
+
+
+def sent_from(request: TokenRequest, source: str) -> TokenRequest:
+    """Return the request with the source that it came from."""
+    return replace(request, client=replace(request.client, source=source))
 
 
 def client_assertion(form: Mapping[str, str]) -> ClientAssertion:

@@ -148,6 +148,35 @@ def test_secret_client_may_introspect_and_nothing_else(operate: Invoke, running:
     assert "secret" not in made["client"]
 
 
+def test_every_token_of_a_client_is_revoked_at_once(operate: Invoke) -> None:
+    """X46: the next token is good again."""
+    registered(operate, "stolen")
+    tokens = [token_of(operate, "stolen") for _ in range(2)]
+
+    told = operate("client", "revoke-tokens", "stolen")
+
+    assert (told.exit_code, told.stdout) == (0, "Every access token of stolen is revoked.\n")
+    assert [introspected(operate, token)["active"] for token in [*tokens, token_of(operate, "stolen")]] == [
+        False,
+        False,
+        True,
+    ]
+    assert operate("client", "revoke-tokens", "nobody").stderr == "error: There is no client nobody.\n"
+
+
+def test_the_fetched_keys_of_a_client_are_flushed(operate: Invoke) -> None:
+    """C11; inline keys were never fetched."""
+    with key_host(new_key("ES384").public_jwk) as address:
+        operate("client", "add", "published", "--jwks-uri", address, "--scope", SCOPE)
+    registered(operate, "inline")
+
+    told = operate("client", "flush-keys", "published")
+    refused = operate("client", "flush-keys", "inline")
+
+    assert (told.exit_code, told.stdout) == (0, "The keys of published are fetched anew at its next request.\n")
+    assert (refused.exit_code, "registered no jwks_uri" in refused.stderr) == (1, True)
+
+
 def test_client_added_by_address_shows_the_keys_found_there(operate: Invoke) -> None:
     pair = new_key("ES384")
     with key_host(pair.public_jwk) as address:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from authserver.adapters.key_files import add_key, open_signer
+from authserver.adapters.key_files import open_signer
 from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.stores import SqlStores
 from authserver.clock import now
@@ -32,16 +32,17 @@ print(json.dumps([{path: [status, headers.get("Content-Type")] for path, (status
 
 
 def test_keys_list_shows_which_key_signs(invoke: Invoke) -> None:
+    """X53: a key that was announced just now does not sign yet."""
     open_signer(Path("keys"))
-    newest = add_key(Path("keys"))
+    newest = json.loads(invoke("keys", "rotate", "--json").stdout)["kid"]
 
     listed = json.loads(invoke("keys", "list", "--json").stdout)
     plain = invoke("keys", "list").stdout.splitlines()
 
-    assert [(key["algorithm"], key["active"]) for key in listed] == [("ES256", False), ("ES256", True)]
+    assert [(key["algorithm"], key["active"]) for key in listed] == [("ES256", True), ("ES256", False)]
     assert listed[1]["kid"] == newest
     assert plain[0] == "KID\tALGORITHM\tCREATED\tACTIVE"
-    assert (plain[2].split("\t")[0], plain[2].split("\t")[3]) == (newest, "yes")
+    assert (plain[2].split("\t")[0], plain[2].split("\t")[3]) == (newest, "no")
 
 
 def test_keys_list_refuses_a_key_that_others_can_read(invoke: Invoke) -> None:
@@ -75,7 +76,7 @@ def test_purge_forgets_what_has_expired_and_nothing_else(invoke: Invoke) -> None
 
     claimed_again = [stores.replay_guard.claim("clinic", jti, until=present + 9) for jti in ("old", "current")]
     stores.close()
-    assert json.loads(result.stdout) == {"used_assertions": 1, "revocations": 1}
+    assert json.loads(result.stdout) == {"used_assertions": 1, "revocations": 1, "receipts": 0}
     assert claimed_again == [True, False]
 
 

@@ -31,16 +31,16 @@ def test_purging_once_forgets_both_kinds() -> None:
     stores.replay_guard.claim("clinic", "current", until=NOW)
     stores.revocations.revoke("1.old", until=NOW - 1)
 
-    purged = purge_once(stores.replay_guard, stores.revocations, now=NOW)
+    purged = purge_once(stores.replay_guard, stores.revocations, stores.receipts, now=NOW)
 
-    assert purged == Purged(used_assertions=1, revocations=1)
+    assert purged == Purged(used_assertions=1, revocations=1, receipts=0)
     assert stores.replay_guard.claim("clinic", "current", until=NOW) is False
 
 
 def test_error_does_not_end_the_purger() -> None:
-    guard, revocations = Failing(), MemoryStores().revocations
+    guard, stores = Failing(), MemoryStores()
 
-    with Purger(guard, revocations, interval=0.01, now=lambda: NOW):
+    with Purger(guard, stores.revocations, stores.receipts, interval=0.01, now=lambda: NOW):
         went_on = guard.asked_again.wait(5)
 
     assert went_on
@@ -49,7 +49,8 @@ def test_error_does_not_end_the_purger() -> None:
 
 def test_stopped_purger_leaves_no_thread() -> None:
     guard = Failing()
-    purger = Purger(guard, MemoryStores().revocations, interval=0.01, now=lambda: NOW)
+    stores = MemoryStores()
+    purger = Purger(guard, stores.revocations, stores.receipts, interval=0.01, now=lambda: NOW)
     purger.start()
     guard.asked_again.wait(5)
 

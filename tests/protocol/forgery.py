@@ -153,6 +153,7 @@ _ON_SIGNATURES: dict[str, Callable[[bytes], bytes]] = {
     "order_signature": lambda _: _P384_ORDER.to_bytes(48) * 2,
     "der_signature": _der,
     "longer_signature": lambda signature: signature + b"\0",
+    "zero_before_s": lambda signature: signature[: len(signature) // 2] + b"\0" + signature[len(signature) // 2 :],
     "huge_signature": lambda signature: signature + bytes(514),
     "shorter_signature": lambda signature: signature[:-1],
     "flipped_signature": lambda signature: signature[:-1] + bytes([signature[-1] ^ 1]),

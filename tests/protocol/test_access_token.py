@@ -83,7 +83,7 @@ def test_a_token_is_current_until_its_exp_and_ours_by_its_issuer(
 )
 def test_a_token_belongs_to_one_life_of_one_client(changes: dict[str, Any], generation: int, expected: bool) -> None:
     """Row X50, threat E10."""
-    client = from_resource(client_resource(), client_id=CLIENT_ID, rules=ClientRules(), generation=generation)
+    client = from_resource(client_resource(), client_id=CLIENT_ID, rules=ClientRules(), token_generation=generation)
 
     assert access_token.belongs_to(claims(**changes), client) is expected
 
@@ -91,6 +91,30 @@ def test_a_token_belongs_to_one_life_of_one_client(changes: dict[str, Any], gene
 @pytest.mark.parametrize(("aud", "expected"), [("a", {"a"}), (["a", "b"], {"a", "b"}), ([], set()), (None, set())])
 def test_an_audience_is_a_set(aud: Any, expected: set[str]) -> None:
     assert access_token.audience_of({"aud": aud}) == expected
+
+
+@pytest.mark.parametrize(
+    ("caller", "token", "expected"),
+    [
+        ({}, {}, True),
+        ({"introspection_audience": "a"}, {"aud": "a"}, True),
+        ({"introspection_audience": ["a", "b"]}, {"aud": ["b", "c"]}, True),
+        ({"introspection_audience": "a"}, {"aud": "ab"}, False),
+        ({"introspection_audience": "a"}, {"aud": []}, False),
+        ({"introspection_audience": "a"}, {"aud": None}, False),
+        ({"tenant": "north"}, {"tenant": "north"}, True),
+        ({"tenant": "north"}, {"tenant": "south"}, False),
+        ({"tenant": "north"}, {}, False),
+        ({"tenant": "north", "introspection_audience": "a"}, {"tenant": "north"}, False),
+        ({}, {"tenant": "north"}, True),
+    ],
+    ids=str,
+)
+def test_a_caller_sees_tokens_of_its_audience_and_tenant(
+    caller: dict[str, Any], token: dict[str, Any], expected: bool
+) -> None:
+    """Row X4, threats F02 and F05."""
+    assert access_token.is_visible_to(claims(**token), make_client("asker", **caller)) is expected
 
 
 def test_introspection_tells_the_known_claims_alone() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from authserver.errors import InvalidClient
 from authserver.protocol import assertion, jwks
-from authserver.protocol.assertion import Assertion, Expected, VerifiedAssertion
+from authserver.protocol.assertion import Assertion, Case, Expected, VerifiedAssertion
 from authserver.protocol.jose import DEFAULT_ALGORITHMS
 from authserver.protocol.key_policy import KeyRules
 from tests.builders import CLIENT_ID, ISSUER, JWKS_URI, NOW, TOKEN_URL, make_assertion, make_client
@@ -17,7 +17,7 @@ def verified(token: str, *, now: int = NOW) -> VerifiedAssertion:
     """Verify an assertion of the usual client by the usual key."""
     unverified = assertion.peek(token, algorithms=DEFAULT_ALGORITHMS)
     parsed = jwks.parse_key(key().jwk, rules=KeyRules())
-    return assertion.verify(unverified, parsed, make_client(), expected=EXPECTED, now=now)
+    return assertion.verify(Case(unverified, make_client(), EXPECTED, now), parsed)
 
 
 def test_peeking_tells_the_claimed_client_and_trusts_nothing() -> None:
@@ -30,7 +30,8 @@ def test_the_header_names_the_key() -> None:
     """Row A14, SMART signature step 1: an equal jku is allowed."""
     token = make_assertion(header={"jku": JWKS_URI})
 
-    kid = assertion.check_header(assertion.peek(token, algorithms=DEFAULT_ALGORITHMS), make_client())
+    unverified = assertion.peek(token, algorithms=DEFAULT_ALGORITHMS)
+    kid = assertion.check_header(Case(unverified, make_client(), EXPECTED, NOW))
 
     assert kid == "key-1"
 

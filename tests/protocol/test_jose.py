@@ -6,6 +6,8 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.types import Options
@@ -69,6 +71,26 @@ def test_one_changed_byte_breaks_the_signature(changed: str) -> None:
 
     with pytest.raises(InvalidJws) as refused:
         jose.check_signature(forged, key().private.public_key())
+
+    assert refused.value.reason == "signature_invalid"
+
+
+def salted(salt: Any) -> jose.UnverifiedJws:
+    """Return a token that the PS384 key has signed with a salt of this length in bytes."""
+    pair = key("PS384")
+    jws = jose.parse(pair.sign({"a": 1}), algorithms=ALL)
+    scheme = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=salt)
+    return dataclasses.replace(jws, signature=pair.private.sign(jws.signing_input, scheme, hashes.SHA384()))
+
+
+@pytest.mark.parametrize("salt", [0, 32, 47, 49, padding.PSS.MAX_LENGTH])
+def test_the_salt_of_pss_is_as_long_as_the_hash(salt: Any) -> None:
+    """Threat A05: RFC 7518 section 3.5 fixes the length, so a signature has one form."""
+    public = key("PS384").private.public_key()
+    jose.check_signature(salted(48), public)
+
+    with pytest.raises(InvalidJws) as refused:
+        jose.check_signature(salted(salt), public)
 
     assert refused.value.reason == "signature_invalid"
 

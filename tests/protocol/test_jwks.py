@@ -44,6 +44,19 @@ def test_each_key_of_a_set_is_judged_by_itself(case: dict[str, Any]) -> None:
     assert [[one.index, one.reason] for one in read.refused] == case["refused"]
 
 
+@pytest.mark.parametrize("algorithm", ["ES256", "ES384", "ES512"])
+@pytest.mark.parametrize("member", ["x", "y"])
+def test_a_coordinate_has_one_length(algorithm: str, member: str) -> None:
+    """Threat A05: with a zero before it a coordinate is the same number, and the key would have two spellings."""
+    good = key(algorithm).jwk
+    longer = jose.encode_segment(b"\0" + jose.decode_segment(good[member]))
+
+    read = key_set(good, {"raw": {**good, member: longer, "kid": "longer"}})
+
+    assert [one.kid for one in read.keys] == [good["kid"]]
+    assert [(one.kid, one.reason) for one in read.refused] == [("longer", "key_malformed")]
+
+
 def test_a_refusal_names_place_kid_and_kind_and_quotes_no_value() -> None:
     read = key_set({"make": "ES384"}, {"make": "RS384", "set": {"d": "c2VjcmV0", "kid": "leaked"}})
 

@@ -9,6 +9,7 @@ COMMON = {
     "token_endpoint": "https://auth.example/auth/token",
     "introspection_endpoint": "https://auth.example/auth/introspect",
     "revocation_endpoint": "https://auth.example/auth/revoke",
+    "registration_endpoint": "https://auth.example/auth/register",
     "grant_types_supported": ["client_credentials"],
     "scopes_supported": ["system/*.read", "system/*.rs", "system/Goal.read", "system/Goal.rs", "__introspect"],
     "code_challenge_methods_supported": ["S256"],
@@ -33,11 +34,14 @@ def test_smart_configuration_is_whole_and_without_issuer() -> None:
 def test_authorization_server_metadata_has_issuer_keys_and_response_types() -> None:
     """RFC 8414 section 2."""
     document = metadata.authorization_server(
-        ENDPOINTS, algorithms=("RS384", "ES384"), wildcard_types=frozenset({"Goal"})
+        ENDPOINTS,
+        algorithms=("RS384", "ES384"),
+        wildcard_types=frozenset({"Goal"}),
+        signing_algorithm="RS256",
     )
 
     ours = {"issuer": ISSUER, "jwks_uri": "https://auth.example/.well-known/jwks.json", "response_types_supported": []}
-    assert document == {**COMMON, **ours}
+    assert document == {**COMMON, **ours, "introspection_signing_alg_values_supported": ["RS256"]}
 
 
 def test_a_kept_wildcard_is_the_only_example_of_a_type() -> None:

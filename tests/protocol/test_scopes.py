@@ -142,7 +142,7 @@ def test_the_worst_request_is_answered_quickly() -> None:
 
 _LETTERS = ["".join(x for place, x in enumerate("cruds") if number >> place & 1) for number in range(1, 32)]
 _types = st.sampled_from([*sorted(TYPES), "*", "Client"])
-_filters = st.sampled_from(["", "?_id=1", "?_tag=a", "?_id=1&_tag=a"])
+_filters = st.sampled_from(["", "?_id=1", "?_tag=a", "?_id=1&_tag=a", "?_tag=a&_id=1", "?_id=%31", "?_id=1,2"])
 _v1 = st.builds("system/{}.{}".format, _types, st.sampled_from(["read", "write", "*"]))
 _v2 = st.builds("system/{}.{}{}".format, _types, st.sampled_from(_LETTERS), _filters)
 _foreign = st.sampled_from(["patient/Patient.rs", "user/*.cruds", "openid", "__introspect", "launch/patient"])
@@ -245,6 +245,43 @@ def test_a_client_that_asks_for_all_it_has_gets_it(tokens: list[str], wildcard: 
     assert scopes.grant(granted, granted, wildcard_types=wildcard) == granted
 
 
+def strength(held: ScopeSet) -> list[tuple[str, str, frozenset[tuple[str, str]]]]:
+    """Return every permission that the scopes spell, with repetitions and without reading the wildcard."""
+    return [(s.resource_type, letter, s.parameters) for s in held.resources for letter in s.interactions]
+
+
+@settings(max_examples=200, deadline=None)
+@given(_tokens, _tokens, _wildcards)
+def test_a_grant_says_nothing_twice(asked: list[str], held: list[str], wildcard: frozenset[str] | None) -> None:
+    """Requirement @131: the answer is in the shortest form, so no permission follows from another."""
+    granted = scopes.grant(scopes.collect(asked), scopes.collect(held), wildcard_types=wildcard)
+
+    said = strength(granted)
+    follows = [
+        (one, other)
+        for one in said
+        for other in said
+        if one is not other and one[1] == other[1] and one[2] <= other[2]
+        if one[0] == other[0] or (one[0] == "*" and other[0] not in ADMINISTRATIVE_TYPES)
+    ]
+    groups = [(scope.resource_type, scope.parameters) for scope in granted.resources]
+    assert follows == []
+    assert len(groups) == len(set(groups))
+
+
+@settings(max_examples=100, deadline=None)
+@given(_types, st.sampled_from(_LETTERS), _filters, _tokens, _wildcards)
+def test_letters_together_or_apart_mean_the_same(
+    resource_type: str, letters: str, query: str, held: list[str], wildcard: frozenset[str] | None
+) -> None:
+    """Requirement @131: `.rs` is `.r` and `.s`, asked or registered."""
+    together = f"system/{resource_type}.{letters}{query}"
+    apart = [f"system/{resource_type}.{letter}{query}" for letter in letters]
+
+    assert answer(together, held, wildcard) == answer(" ".join(apart), held, wildcard)
+    assert answer("system/*.cruds", [together], wildcard) == answer("system/*.cruds", apart, wildcard)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=40) | st.builds("system/{}".format, st.text(max_size=30)))
 def test_text_is_a_scope_string_or_invalid_scope(text: str) -> None:
@@ -260,6 +297,6 @@ def test_text_is_a_scope_string_or_invalid_scope(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(min_size=1, max_size=20))
 def test_any_value_of_a_filter_survives_the_canonical_string(value: str) -> None:
-    encoded = str(Scope("system", "Patient", "r", frozenset({("code", value.encode("utf-8", "replace").decode())})))
+    encoded = str(Scope("system", "Condition", "r", frozenset({("code", value.encode("utf-8", "replace").decode())})))
 
     assert scopes.parse(encoded).parameters == {("code", value.encode("utf-8", "replace").decode())}

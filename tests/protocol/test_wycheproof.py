@@ -22,7 +22,7 @@ from authserver.protocol.key_policy import KeyRules
 BESIDE_THE_PROJECT = Path(__file__).parents[3] / "shared" / "vectors" / "wycheproof"
 FOLDER = Path(os.environ.get("AUTHSERVER_WYCHEPROOF_DIR", BESIDE_THE_PROJECT))
 ALL = tuple(jose.ALGORITHMS)
-RULES = KeyRules(any_odd_exponent=True)
+RULES = KeyRules(any_odd_exponent=True, publicly_known=True)
 ERRATA = frozenset({346, 347, 350, 351, 367, 370, 372, 373})
 """Cases of json_web_signature_test.json whose own verdict is wrong.
 

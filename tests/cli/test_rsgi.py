@@ -1,0 +1,203 @@
+"""The part between granian and the applications, with a protocol that plays the caller: threats E04, E12, F09, G06."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
+
+from authserver.cli.rsgi import BODY_BYTES, Front, environ
+
+JSON = [("Content-Type", "application/json")]
+
+
+@dataclass
+class Caller:
+    """A caller that sends `pieces`, then falls silent, closes, or is done; keeps what it is answered."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    then: str = "done"
+    leaves_after: int = 10**9
+    read: int = 0
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    parts: int = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the body."""
+        for piece in self.pieces:
+            self.read += 1
+            yield piece
+        if self.then == "silence":
+            await asyncio.sleep(2)  # much longer than the deadline of the test
+        if self.then == "close":
+            raise ProtocolClosed
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Take a whole answer."""
+        self.status, self.headers, self.body = status, dict(headers), body
+
+    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> "Caller":
+        """Take an answer in parts."""
+        self.status, self.headers = status, dict(headers)
+        return self
+
+    async def send_bytes(self, part: bytes) -> None:
+        """Take one part, or be gone."""
+        self.parts += 1
+        if self.parts > self.leaves_after:
+            raise ProtocolClosed
+        self.body += part
+
+
+def scope(*headers: tuple[str, str], method: str = "POST", path: str = "/auth/token") -> Any:
+    """Return what granian tells of a request."""
+    return SimpleNamespace(
+        method=method,
+        path=path,
+        query_string="a=b",
+        http_version="1.1",
+        server="127.0.0.1:8080",
+        client="192.0.2.1:5000",
+        scheme="http",
+        headers=SimpleNamespace(items=lambda: list(headers)),
+    )
+
+
+def ask(application: Any, caller: Caller, *headers: tuple[str, str], seconds: float = 5.0, **request: str) -> Caller:
+    """Send one request through a Front; return the caller with its answer."""
+    front = Front(application, threads=2, body_seconds=seconds)
+    asyncio.run(front(scope(*headers, **request), caller))  # type: ignore[arg-type]
+    return caller
+
+
+def echo(environ: dict[str, Any], start: Any) -> list[bytes]:
+    """Answer with the body that was sent, and its declared length."""
+    start("200 OK", [*JSON, ("X-Length", environ.get("CONTENT_LENGTH", ""))])
+    return [environ["wsgi.input"].read()]
+
+
+def test_a_request_is_answered_with_what_the_application_says() -> None:
+    caller = ask(echo, Caller([b"ab", b"cd"]), ("content-length", "4"))
+
+    assert (caller.status, caller.headers["X-Length"], caller.body) == (200, "4", b"abcd")
+
+
+def test_a_body_in_chunks_has_the_length_that_it_has() -> None:
+    caller = ask(echo, Caller([b"ab", b"cd"]), ("transfer-encoding", "chunked"))
+
+    assert (caller.headers["X-Length"], caller.body) == ("4", b"abcd")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/auth/token", "application/json"), ("/Client/x", "application/fhir+json; charset=utf-8")]
+)
+def test_a_body_that_does_not_come_is_408(path: str, kind: str) -> None:
+    """E12: the application is not bothered, and the connection ends."""
+    asked: list[Any] = []
+
+    caller = ask(
+        lambda *request: asked.append(request),
+        Caller([b"a"], then="silence"),
+        ("content-length", "9"),
+        seconds=0.05,
+        path=path,
+    )
+
+    assert (caller.status, caller.headers["Connection"], caller.headers["Content-Type"]) == (408, "close", kind)
+    assert len(caller.headers["X-Request-Id"]) == 16
+    assert asked == []
+
+
+def test_a_body_declared_too_long_is_not_read() -> None:
+    """E12: the application refuses it by its declaration."""
+    caller = ask(echo, Caller([b"a"] * 5), ("content-length", str(BODY_BYTES + 1)))
+
+    assert (caller.read, caller.headers["X-Length"], caller.body) == (0, str(BODY_BYTES + 1), b"")
+
+
+def test_a_body_in_chunks_is_read_to_the_limit() -> None:
+    """E12: one byte more than the limit is enough to refuse it."""
+    caller = ask(echo, Caller([b"a" * BODY_BYTES, b"b", b"c"]), ("transfer-encoding", "chunked"))
+
+    assert (caller.read, caller.headers["X-Length"]) == (2, str(BODY_BYTES + 1))
+
+
+def test_a_caller_that_has_gone_is_not_answered() -> None:
+    caller = ask(echo, Caller([b"a"], then="close"), ("content-length", "9"))
+
+    assert (caller.status, caller.body) == (0, b"")
+
+
+def long_answer(closed: list[bool]) -> Any:
+    """Return an application whose answer comes in many pieces, and which notes that it was closed."""
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            for _ in range(10):
+                yield b"x" * 100_000
+        finally:
+            closed.append(True)
+
+    def application(environ: dict[str, Any], start: Any) -> Iterator[bytes]:
+        start("200 OK", JSON)
+        return pieces()
+
+    return application
+
+
+def test_a_long_answer_is_sent_in_parts_and_closed() -> None:
+    closed: list[bool] = []
+
+    caller = ask(long_answer(closed), Caller())
+
+    assert (len(caller.body), caller.parts, closed) == (1_000_000, 8, [True])
+
+
+def test_a_long_answer_ends_when_the_caller_has_gone() -> None:
+    closed: list[bool] = []
+
+    caller = ask(long_answer(closed), Caller(leaves_after=2))
+
+    assert (caller.parts, closed) == (3, [True])
+
+
+def test_the_environ_has_the_request_and_nothing_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F08: no variable of this process reaches a request."""
+    monkeypatch.setenv("AUTHSERVER_ROOT_SECRET", "canary")
+    request = scope(("host", "x"), ("content-type", "text/plain"), ("accept", "a"), path="/é")
+
+    made = environ(request, request.headers.items(), b"12")
+
+    assert "canary" not in str(made)
+    assert {name: made[name] for name in ("HTTP_HOST", "CONTENT_TYPE", "HTTP_ACCEPT", "CONTENT_LENGTH")} == {
+        "HTTP_HOST": "x",
+        "CONTENT_TYPE": "text/plain",
+        "HTTP_ACCEPT": "a",
+        "CONTENT_LENGTH": "2",
+    }
+    assert (made["PATH_INFO"].encode("latin-1").decode(), made["REMOTE_ADDR"]) == ("/é", "192.0.2.1")
+
+
+def test_a_repeated_header_is_one_malformed_value() -> None:
+    """F09: which of two credentials counts is never a question."""
+    headers = [("authorization", "Bearer a"), ("authorization", "Basic b")]
+
+    assert environ(scope(), headers, b"")["HTTP_AUTHORIZATION"] == "Bearer a,Basic b"
+
+
+def test_a_name_with_an_underscore_is_left_out() -> None:
+    """E04."""
+    made = environ(scope(), [("x_forwarded_for", "evil"), ("x-forwarded-for", "good")], b"")
+
+    assert made["HTTP_X_FORWARDED_FOR"] == "good"
+
+
+@pytest.mark.parametrize(("method", "read"), [("POST", "POST"), ("post", "UNKNOWN"), ("Get", "UNKNOWN")])
+def test_methods_are_case_sensitive(method: str, read: str) -> None:
+    """G06."""
+    assert environ(scope(method=method), [], b"")["REQUEST_METHOD"] == read
