@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types clean
+.PHONY: help run demo test fuzz mutants lint types clean
 
 help:
 	@echo 'make run     start the server in development mode on http://127.0.0.1:8080'
 	@echo 'make demo    walk through the whole flow against a real server'
 	@echo 'make test    run every test'
+	@echo 'make fuzz    throw a million mutated tokens and 100,000 mutated requests at the server'
+	@echo 'make mutants delete each security check in turn; the tests must notice every one'
 	@echo 'make lint    check style and format'
 	@echo 'make types   check types'
 	@echo 'make clean   remove the virtual environment and caches; keys/ and instance/ stay'
@@ -23,6 +25,12 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz
+
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutants
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -53,6 +53,26 @@ def test_the_databases_lie_in_the_instance_folder(tmp_path: Path) -> None:
     assert loaded.database_url == f"sqlite:///{tmp_path}/data/authserver.sqlite3"
 
 
+@pytest.mark.parametrize(
+    ("named", "bases"),
+    [(None, ("/r4/fhir",)), ("/fhir,/other", ("/fhir", "/other")), ("none", ())],
+)
+def test_forward_auth_follows_the_fhir_base(named: str | None, bases: tuple[str, ...]) -> None:
+    """X45."""
+    loaded = settings.load(
+        issuer="https://a.example", fhir_base_url="https://f.example/r4/fhir", verify_fhir_bases=named
+    )
+
+    assert loaded.forward_fhir_bases == bases
+    assert loaded.forward_audiences == {"https://f.example/r4/fhir"}
+
+
+@pytest.mark.parametrize("base", ["fhir", "/fhir/", "none /fhir", "/"])
+def test_a_base_that_is_no_path_is_refused(base: str) -> None:
+    with pytest.raises(SettingsError, match="AUTHSERVER_VERIFY_FHIR_BASES: must be paths such as /fhir"):
+        settings.load(issuer="https://a.example", verify_fhir_bases=base)
+
+
 def test_a_star_keeps_the_wildcard() -> None:
     assert settings.load(dev=True, wildcard_types="*").wildcard is None
 

@@ -75,6 +75,8 @@ def test_ambiguous_or_malformed_credentials_are_bad_requests(authorization: tupl
     "members",
     [
         {"active": False},
+        {"active": "true"},
+        {"active": 1},
         {"iss": "https://other.example"},
         {"iss": None},
         {"aud": "https://other.example"},

@@ -79,10 +79,12 @@ def _app(store: FhirStore, definitions: Definitions, introspection: FakeIntrospe
 
 
 @pytest.fixture
-def app(sqlite_store: SqlStore, definitions: Definitions, introspection: FakeIntrospection) -> Iterator[Flask]:
+def app(
+    sqlite_store: SqlStore, definitions: Definitions, introspection: FakeIntrospection, log: ListLog
+) -> Iterator[Flask]:
     """The app over a Group of two patients; its worker stops before the store is closed."""
     sqlite_store.put(Constraint.system(""), [*VISIBLE, *HIDDEN], now=1_700_000_000_000_000)
-    app = _app(sqlite_store, definitions, introspection)
+    app = _app(sqlite_store, definitions, introspection, log=log)
     yield app
     app.extensions[EXPORT_WORKER].stop()
 
@@ -222,10 +224,11 @@ def test_a_body_that_is_no_parameters_resource_is_refused(
 
 
 @pytest.mark.parametrize("prefer", [None, "respond-sync", "handling=lenient", "x-respond-async"])
-def test_a_kick_off_needs_respond_async(client: FlaskClient, prefer: str | None) -> None:
+def test_a_kick_off_needs_respond_async(client: FlaskClient, log: ListLog, prefer: str | None) -> None:
     headers = {**bearer(), **({"Prefer": prefer} if prefer else {})}
 
     assert outcome(client.get("/fhir/$export", headers=headers)) == (400, "invalid", "")
+    assert log.events[-1]["reason"] == "prefer_respond_async"
 
 
 @pytest.mark.parametrize(
@@ -350,11 +353,12 @@ def test_an_unfinished_export_says_how_far_it_is(client: FlaskClient, sqlite_sto
     assert (response.headers["Retry-After"], response.headers["X-Progress"]) == ("1", "0 of 1 resource types")
 
 
-def test_an_export_that_failed_is_an_outcome(client: FlaskClient, sqlite_store: SqlStore) -> None:
+def test_an_export_that_failed_is_an_outcome(client: FlaskClient, sqlite_store: SqlStore, log: ListLog) -> None:
     status, now = _held(sqlite_store, client), clock.now()
     sqlite_store.export_jobs.give_up(attempts=1, now=now + 61, expires_at=now + 99)
 
     assert outcome(client.get(status, headers=bearer())) == (500, "exception", "")
+    assert log.events[-1]["reason"] == "export_failed"
 
 
 @pytest.mark.parametrize("token", ["other-client", "other-tenant", "patients", "narrow", "nothing"])
@@ -442,9 +446,7 @@ def test_an_expired_export_is_gone(
     assert outcome(client.get(status, headers=bearer())) == (404, "not-found", "")
 
 
-def test_more_unfinished_exports_than_a_client_may_have_are_429(
-    client: FlaskClient, app: Flask, sqlite_store: SqlStore
-) -> None:
+def test_more_unfinished_exports_than_a_client_may_have_are_429(client: FlaskClient, app: Flask, log: ListLog) -> None:
     app.extensions[EXPORT_WORKER].stop()
     statuses = [_kick_off(client, "/$export?_type=Patient") for _ in range(4)]
     other = _kick_off(client, "/$export?_type=Patient", "other-client")
@@ -452,6 +454,7 @@ def test_more_unfinished_exports_than_a_client_may_have_are_429(
 
     assert [response.status_code for response in statuses] == [202, 202, 202, 429]
     assert outcome(statuses[3]) == (429, "throttled", "")
+    assert [event["reason"] for event in log.events if "reason" in event] == ["too_many_exports"]
     assert statuses[3].headers["Retry-After"] == "10"
     assert other.status_code == 202
     assert _kick_off(client, "/$export?_type=Patient").status_code == 202
