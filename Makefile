@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test fuzz mutants lint types clean
+.PHONY: help run demo test fuzz fuzz-guided mutants lint types clean
 
 help:
 	@echo 'make run     start the server in development mode on http://127.0.0.1:8080'
 	@echo 'make demo    walk through the whole flow against a real server'
 	@echo 'make test    run every test'
 	@echo 'make fuzz    throw a million mutated tokens and 100,000 mutated requests at the server'
+	@echo 'make fuzz-guided  the same readers, guided by coverage (atheris; where it installs)'
 	@echo 'make mutants delete each security check in turn; the tests must notice every one'
 	@echo 'make lint    check style and format'
 	@echo 'make types   check types'
@@ -28,6 +29,10 @@ test: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzz
+
+fuzz-guided: $(VENV)/.installed-dev
+	@$(PIP) --require-hashes -r requirements-fuzz.txt
+	$(BIN)/python -m tests.fuzz.guided
 
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutants
