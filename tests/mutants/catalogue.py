@@ -466,10 +466,34 @@ MUTANTS: list[Mutant] = [
         (
             "policies do not limit patients' data",
             "G07",
-            "        if not caller.policy_allows:\n",
-            "        if False:\n",
+            """        if not caller.policy_allows:
+            return Deny(Forbidden())
+        if not request.served:
+            return Deny(MethodNotAllowed(request.allow) if""",
+            """        if not request.served:
+            return Deny(MethodNotAllowed(request.allow) if""",
         ),
         ("a filter that is not understood opens", "H18", "if criteria is not None))", "))"),
+    ),
+    *_of(
+        "fhir/access.py",
+        "tests/fhir/routes/test_export.py",
+        (
+            "policies do not limit exports",
+            "H10",
+            """        if not caller.policy_allows:
+            return Deny(Forbidden())
+        if not request.served:
+            return Deny(MethodNotAllowed(request.allow))""",
+            """        if not request.served:
+            return Deny(MethodNotAllowed(request.allow))""",
+        ),
+        (
+            "scopes do not limit exports",
+            "H10",
+            "                    if not self.alternatives(caller.scopes, resource_type, letter):\n",
+            "                    if False:\n",
+        ),
     ),
     *_of(
         "cli/rsgi.py",
