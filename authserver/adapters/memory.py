@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from authserver.errors import VersionConflict
+from authserver.errors import StorageUnavailable, VersionConflict
 from authserver.services.ports import MAX_RECEIPTS, UNLINKED, Receipt, StoredResource
 
 _Key = tuple[str, str]
@@ -124,6 +124,7 @@ class MemoryReplayGuard:
 
     def __init__(self) -> None:
         self._until: dict[_Key, int] = {}
+        self._forgotten = 0
         self._lock = threading.Lock()
 
     def claim(self, client_id: str, jti: str, *, until: int) -> bool:
@@ -131,6 +132,10 @@ class MemoryReplayGuard:
         with self._lock:
             if (client_id, jti) in self._until:
                 return False
+            if until < self._forgotten:
+                raise StorageUnavailable(
+                    detail=f"claims until {self._forgotten} are forgotten", reason="clock_set_back"
+                )
             self._until[client_id, jti] = until
             return True
 
@@ -141,6 +146,7 @@ class MemoryReplayGuard:
     def purge(self, *, before: int) -> int:
         """Forget claims whose `until` is before the given second; return how many."""
         with self._lock:
+            self._forgotten = max(self._forgotten, before)
             return _forget(self._until, before)
 
 
@@ -149,6 +155,7 @@ class MemoryRevocationList:
 
     def __init__(self) -> None:
         self._until: dict[str, int] = {}
+        self._forgotten = 0
         self._lock = threading.Lock()
 
     def revoke(self, jti: str, *, until: int) -> None:
@@ -156,13 +163,14 @@ class MemoryRevocationList:
         with self._lock:
             self._until.setdefault(jti, until)
 
-    def is_revoked(self, jti: str) -> bool:
-        """Say whether the token with this jti was revoked."""
-        return jti in self._until
+    def is_revoked(self, jti: str, *, expires_at: int) -> bool:
+        """Say whether the token was revoked, or could have been and was forgotten."""
+        return jti in self._until or expires_at < self._forgotten
 
     def purge(self, *, before: int) -> int:
         """Forget revocations of tokens that expired before the given second; return how many."""
         with self._lock:
+            self._forgotten = max(self._forgotten, before)
             return _forget(self._until, before)
 
 

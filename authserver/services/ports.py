@@ -109,7 +109,8 @@ class ReplayGuard(Protocol):
         """Claim the jti for this client by one atomic insert; False when it was claimed before.
 
         `until` (epoch seconds) is the last moment at which an assertion with this jti could be accepted; the claim
-        outlives it. Raises StorageUnavailable when it cannot be said for sure.
+        outlives it. Raises StorageUnavailable when it cannot be said for sure: also (`clock_set_back`) when a purge
+        has forgotten claims up to a later moment, which only a clock set back can bring about (threat B14).
         """
 
     def was_claimed(self, client_id: str, jti: str) -> bool:
@@ -125,8 +126,8 @@ class RevocationList(Protocol):
     def revoke(self, jti: str, *, until: int) -> None:
         """Revoke the token with this jti; `until` is its exp (epoch seconds). Twice is as once."""
 
-    def is_revoked(self, jti: str) -> bool:
-        """Say whether the token with this jti was revoked."""
+    def is_revoked(self, jti: str, *, expires_at: int) -> bool:
+        """Say whether the token with this jti and exp was revoked; one whose revocation may be forgotten was."""
 
     def purge(self, *, before: int) -> int:
         """Forget revocations of tokens that expired before the given second; return how many."""

@@ -39,7 +39,7 @@ class TokenIntrospection:
         client = self.registry.client(str(claims.get("client_id")))
         if client is None or not client.active or not access_token.belongs_to(claims, client):
             return None
-        if self.revocations.is_revoked(claims["jti"]):
+        if self.revocations.is_revoked(claims["jti"], expires_at=claims["exp"]):
             return None
         return ActiveToken(claims, client)
 

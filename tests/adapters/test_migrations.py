@@ -74,7 +74,7 @@ def test_empty_database_is_not_current_and_is_after_the_upgrade(database_url: st
 
     after = (current_revision(engine), is_current(engine))
     engine.dispose()
-    assert (before, after) == ((None, False), ("0003", True))
+    assert (before, after) == ((None, False), ("0004", True))
 
 
 def test_second_upgrade_changes_nothing(database_url: str) -> None:

@@ -18,6 +18,9 @@ from tests.postgres import PostgresCluster
 
 Stores = MemoryStores | SqlStores
 
+FAR = 4_000_000_000
+"""A moment, in epoch seconds, that no purge reaches."""
+
 FIRST = StoredResource(
     resource_type="Client",
     id="acme",
@@ -411,6 +414,28 @@ def test_purge_forgets_what_can_no_longer_be_accepted(stores: Stores) -> None:
     assert (forgotten, claimed_anew) == (2, [98, 99])
 
 
+def test_a_jti_that_may_be_forgotten_is_never_taken_for_new(stores: Stores) -> None:
+    """B14: the clock is set back after a purge; what ends before the purge's moment cannot be told from a replay."""
+    stores.replay_guard.claim("acme", "used", until=99)
+    stores.replay_guard.purge(before=100)
+    stores.replay_guard.purge(before=50)  # by a clock that was set back: the mark does not fall
+
+    later = stores.replay_guard.claim("acme", "later", until=100)
+    with pytest.raises(StorageUnavailable) as refused:
+        stores.replay_guard.claim("acme", "used", until=99)
+
+    assert (later, refused.value.reason) == (True, "clock_set_back")
+
+
+def test_a_revocation_that_may_be_forgotten_still_holds(stores: Stores) -> None:
+    """B14: the token would be current again for a clock that was set back."""
+    stores.revocations.revoke("t1", until=99)
+    stores.revocations.purge(before=100)
+
+    assert stores.revocations.is_revoked("t1", expires_at=99) is True
+    assert stores.revocations.is_revoked("t2", expires_at=100) is False
+
+
 def test_purge_forgets_more_than_one_batch(sql_stores: SqlStores) -> None:
     for number in range(BATCH + 1):
         sql_stores.replay_guard.claim("acme", f"j{number}", until=99)
@@ -425,14 +450,19 @@ def test_purge_forgets_more_than_one_batch(sql_stores: SqlStores) -> None:
 def test_revoked_token_is_revoked_and_no_other(stores: Stores) -> None:
     stores.revocations.revoke("t1", until=100)
 
-    assert [stores.revocations.is_revoked(jti) for jti in ("t1", "t2", "T1", "")] == [True, False, False, False]
+    assert [stores.revocations.is_revoked(jti, expires_at=FAR) for jti in ("t1", "t2", "T1", "")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_revoking_twice_is_as_once(stores: Stores) -> None:
     stores.revocations.revoke("t1", until=100)
     stores.revocations.revoke("t1", until=100)
 
-    assert [stores.revocations.purge(before=101), stores.revocations.is_revoked("t1")] == [1, False]
+    assert [stores.revocations.purge(before=101), stores.revocations.is_revoked("t1", expires_at=FAR)] == [1, False]
 
 
 def test_revocation_lasts_as_long_as_the_token(stores: Stores) -> None:
@@ -442,7 +472,11 @@ def test_revocation_lasts_as_long_as_the_token(stores: Stores) -> None:
 
     forgotten = stores.revocations.purge(before=100)
 
-    assert [forgotten, stores.revocations.is_revoked("t1"), stores.revocations.is_revoked("t2")] == [1, False, True]
+    assert [
+        forgotten,
+        stores.revocations.is_revoked("t1", expires_at=FAR),
+        stores.revocations.is_revoked("t2", expires_at=FAR),
+    ] == [1, False, True]
 
 
 def test_ping_answers(stores: Stores) -> None:
@@ -514,7 +548,7 @@ def test_missing_tables_are_storage_unavailable(database_url: str) -> None:
         lambda: stores.replay_guard.claim("acme", "j1", until=100),
         lambda: stores.replay_guard.purge(before=100),
         lambda: stores.revocations.revoke("t1", until=100),
-        lambda: stores.revocations.is_revoked("t1"),
+        lambda: stores.revocations.is_revoked("t1", expires_at=FAR),
         lambda: stores.resources.get("Client", "acme"),
         lambda: stores.resources.put("Client", "acme", {}, now=1),
         lambda: stores.resources.delete("Client", "acme", now=1),

@@ -302,7 +302,12 @@ MUTANTS: list[Mutant] = [
         "services/token_introspection.py",
         _TOKENS,
         ("tokens of an inactive client", "F06", "if client is None or not client.active or", "if client is None or"),
-        ("revoked tokens", "F06", 'if self.revocations.is_revoked(claims["jti"]):', "if False:"),
+        (
+            "revoked tokens",
+            "F06",
+            'if self.revocations.is_revoked(claims["jti"], expires_at=claims["exp"]):',
+            "if False:",
+        ),
         ("anybody revokes", "F02", "active.client.id != owner.id", "False"),
     ),
     *_of(
@@ -405,8 +410,15 @@ MUTANTS: list[Mutant] = [
         (
             "every claim succeeds",
             "B07 B10",
-            "lambda connection: bool(connection.execute(self._insert, row).all())",
-            "lambda connection: bool([connection.execute(self._insert, row).all()])",
+            "claimed = bool(connection.execute(self._insert, row).all())",
+            "claimed = bool([connection.execute(self._insert, row).all()])",
+        ),
+        ("a clock set back makes claims new", "B14", "if claimed and until < mark:", "if False:"),
+        (
+            "a clock set back makes tokens live",
+            "B14 F06",
+            'purge_mark.c.moment > bindparam("expires_at")',
+            'purge_mark.c.moment > 10**12 + bindparam("expires_at")',
         ),
     ),
     *_of(

@@ -9,6 +9,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    String,
     Table,
     Text,
     text,
@@ -90,6 +91,15 @@ revoked_jti = Table(
     PrimaryKeyConstraint("jti", name="pk_revoked_jti"),
     Index("ix_revoked_jti_until", "until"),
     sqlite_with_rowid=False,
+)
+
+# Up to which moment (epoch seconds) rows of a table were forgotten; it never falls (threat B14).
+purge_mark = Table(
+    "purge_mark",
+    metadata,
+    Column("name", String(16), nullable=False),
+    Column("moment", BigInteger, nullable=False),
+    PrimaryKeyConstraint("name", name="pk_purge_mark"),
 )
 
 # Why a request was refused, by the request id of the answer. The body is JSON without any secret.
