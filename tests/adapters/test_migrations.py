@@ -109,6 +109,7 @@ def test_tokens_alive_at_the_upgrade_live_on(database_url: str) -> None:
     engine = open_engine(database_url)
     upgrade(engine)
     with engine.begin() as connection:
+        connection.execute(text("DROP TABLE purge_mark"))
         connection.execute(text("ALTER TABLE resource DROP COLUMN token_generation"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
         values = "('Client', 'acme', 7, 3, 1, false)"
