@@ -1,8 +1,7 @@
-"""The composition root: settings -> adapters -> services -> blueprints. Nothing is built at import."""
+"""The composition root: settings -> adapters -> use cases -> blueprints. Nothing is built at import."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from flask import Flask
 
@@ -15,44 +14,37 @@ from authserver.adapters.secret_hashes import Argon2Hasher
 from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.stores import SqlStores
 from authserver.protocol import metadata, source_address
-from authserver.protocol.assertion import Expected
-from authserver.protocol.client import ClientRules
 from authserver.protocol.jwks import JwkSet, parse_document
-from authserver.protocol.jwks_url import JwksUrlRules
-from authserver.protocol.key_policy import KeyRules
-from authserver.services.authorization import Authorization
-from authserver.services.client_authentication import ClientAuthentication
-from authserver.services.diagnosis import Diagnosis
-from authserver.services.dynamic_registration import DynamicRegistration
-from authserver.services.forward_auth import ForwardAuth
-from authserver.services.ports import (
-    AuditLog,
-    JwksSource,
-    ReceiptLog,
-    ReceiptStore,
-    ReplayGuard,
-    ResourceStore,
-    RevocationList,
-    SecretHasher,
-    Signer,
-)
-from authserver.services.receipts import Receipts
-from authserver.services.registration import Registration
-from authserver.services.registry import Registry
-from authserver.services.token_introspection import TokenIntrospection
-from authserver.services.token_issuance import IssuanceRules, TokenIssuance
+from authserver.services.metering import Meter, NoMeter
+from authserver.services.ports import JwksSource
 from authserver.settings import Settings
+from authserver.use_cases import AtHand, Parts, Services, Stores, build_services, client_rules
 from authserver.web import errors as web_errors
 from authserver.web import receipts as web_receipts
 from authserver.web import sources
 from authserver.web.diagnose import diagnosis_blueprint
+from authserver.web.direct import DirectEndpoint
+from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, View
 from authserver.web.health import health_blueprint
-from authserver.web.introspect import introspection_blueprint
+from authserver.web.introspect import IntrospectView, QuickIntrospectView, revocation_blueprint
 from authserver.web.register import registration_blueprint
 from authserver.web.resources import resources_blueprint
-from authserver.web.token import token_blueprint
+from authserver.web.token import TokenView
 from authserver.web.verify import verify_blueprint
 from authserver.web.well_known import well_known_blueprint
+
+__all__ = [
+    "AtHand",
+    "Parts",
+    "Services",
+    "Stores",
+    "build_services",
+    "client_rules",
+    "create_app",
+    "direct_endpoints",
+    "open_parts",
+    "smart_configuration",
+]
 
 MAX_BODY = 65_536
 """Bytes of a request body; a token request needs a few thousand, a Client with inline keys some more."""
@@ -60,58 +52,6 @@ MAX_BODY = 65_536
 
 MAX_WAITING_FOR_SLOW_HOSTS = 3
 """Threads of a process that may wait for key hosts that fail or are slow; fewer than a process has (threat C09)."""
-
-
-class Stores(Protocol):
-    """One database's stores, however they are kept."""
-
-    @property
-    def resources(self) -> ResourceStore:
-        """Clients and policies."""
-
-    @property
-    def replay_guard(self) -> ReplayGuard:
-        """Used assertions."""
-
-    @property
-    def revocations(self) -> RevocationList:
-        """Revoked access tokens."""
-
-    @property
-    def receipts(self) -> ReceiptStore:
-        """Why requests were refused."""
-
-    def ping(self) -> None:
-        """Raise StorageUnavailable when the database does not answer."""
-
-    def close(self) -> None:
-        """Let go of the database."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The adapters that one process works with."""
-
-    stores: Stores
-    signer: Signer
-    jwks_source: JwksSource
-    hasher: SecretHasher
-    audit_log: AuditLog
-    receipt_log: ReceiptLog
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The use cases, wired."""
-
-    registration: Registration
-    issuance: TokenIssuance
-    introspection: TokenIntrospection
-    authorization: Authorization
-    diagnosis: Diagnosis
-    receipts: Receipts
-    forward_auth: ForwardAuth
-    dynamic_registration: DynamicRegistration
 
 
 def open_parts(settings: Settings) -> Parts:
@@ -127,46 +67,37 @@ def open_parts(settings: Settings) -> Parts:
     )
 
 
-def build_services(settings: Settings, parts: Parts) -> Services:
-    """Wire the use cases from settings and adapters."""
-    rules, stores = client_rules(settings), parts.stores
-    registry = Registry(stores.resources, rules=rules, audit_log=parts.audit_log)
-    introspection = TokenIntrospection(
-        registry, parts.signer, stores.revocations, parts.audit_log, issuer=settings.issuer
+def direct_endpoints(
+    settings: Settings, parts: Parts, services: Services, *, meter: Meter | None = None
+) -> dict[str, DirectEndpoint]:
+    """Return, by path, the endpoints that are served without the framework."""
+    at_hand = services.at_hand
+    surroundings = Surroundings(
+        services.receipts,
+        meter or NoMeter(),
+        proxies=source_address.trusted(settings.trusted_proxies),
+        https=settings.issuer.startswith("https://"),
+        max_body=MAX_BODY,
     )
-    authentication = ClientAuthentication(
-        registry,
-        parts.jwks_source,
-        stores.replay_guard,
-        expected=Expected(
-            settings.issuer, frozenset({settings.issuer, settings.token_url, *settings.audience_aliases})
-        ),
-        algorithms=settings.assertion_algorithms,
+    token = TokenView(services.issuance, at_hand=at_hand.issuance, present=at_hand.present, claims=parts.stores.claims)
+    introspect = QuickIntrospectView(
+        IntrospectView(services.introspection, services.authorization),
+        at_hand=IntrospectView(at_hand.introspection, at_hand.authorization),
+        present=at_hand.present,
+        key_set=parts.signer.key_set,
     )
-    registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules)
-    issuance = TokenIssuance(authentication, parts.signer, parts.audit_log, _issuance_rules(settings))
-    return Services(
-        registration=registration,
-        issuance=issuance,
-        diagnosis=Diagnosis(issuance),
-        receipts=Receipts(parts.receipt_log, keep=settings.receipt_days * 86_400),
-        introspection=introspection,
-        authorization=Authorization(
-            registry,
-            introspection,
-            authentication,
-            parts.hasher,
-            audiences=frozenset({settings.issuer, settings.fhir_base_url}),
-        ),
-        forward_auth=ForwardAuth(introspection, settings.forward_audiences, settings.forward_fhir_bases),
-        dynamic_registration=DynamicRegistration(
-            registration, parts.audit_log, active=settings.registered_clients_active
-        ),
-    )
+    views: dict[str, View] = {"/auth/token": token, "/auth/introspect": introspect}
+    return {path: DirectPath(path, view, surroundings) for path, view in views.items()}
 
 
-def create_app(settings: Settings, *, parts: Parts, services: Services | None = None) -> Flask:
-    """Return the authorization server as a WSGI application."""
+def create_app(
+    settings: Settings,
+    *,
+    parts: Parts,
+    services: Services | None = None,
+    direct: Mapping[str, DirectEndpoint] | None = None,
+) -> Flask:
+    """Return the authorization server as a WSGI application; `direct` are its direct_endpoints(), made if not given."""
     use = services or build_services(settings, parts)
     app = Flask("authserver", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -176,8 +107,7 @@ def create_app(settings: Settings, *, parts: Parts, services: Services | None = 
     sources.install(app, proxies=source_address.trusted(settings.trusted_proxies))
     web_receipts.install(app, use.receipts)
     app.register_blueprint(diagnosis_blueprint(use.diagnosis, use.receipts, use.authorization))
-    app.register_blueprint(token_blueprint(use.issuance))
-    app.register_blueprint(introspection_blueprint(use.introspection, use.authorization))
+    app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
@@ -192,6 +122,8 @@ def create_app(settings: Settings, *, parts: Parts, services: Services | None = 
         )
     )
     app.register_blueprint(health_blueprint(parts.stores.ping))
+    endpoints = direct_endpoints(settings, parts, use) if direct is None else direct
+    app.wsgi_app = DirectPaths(app.wsgi_app, endpoints)  # type: ignore[method-assign]
     return app
 
 
@@ -200,26 +132,12 @@ def smart_configuration(settings: Settings) -> dict[str, Any]:
     return metadata.smart_configuration(**_metadata(settings))
 
 
-def client_rules(settings: Settings) -> ClientRules:
-    """Return what the settings say about registrations."""
-    return ClientRules(
-        jwks_urls=JwksUrlRules.from_allow_list(settings.jwks_allow, development=settings.dev),
-        max_token_lifetime=settings.max_token_lifetime,
-        algorithms=settings.assertion_algorithms,
-        keys=KeyRules(any_odd_exponent=settings.any_odd_rsa_exponent, publicly_known=settings.dev),
-    )
-
-
 def _metadata(settings: Settings) -> Mapping[str, Any]:
     return {
         "endpoints": metadata.Endpoints(settings.issuer),
         "algorithms": settings.assertion_algorithms,
         "wildcard_types": settings.wildcard,
     }
-
-
-def _issuance_rules(settings: Settings) -> IssuanceRules:
-    return IssuanceRules(settings.issuer, settings.fhir_base_url, settings.wildcard, settings.scope_required)
 
 
 def _jwks_source(settings: Settings) -> JwksSource:

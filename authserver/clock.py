@@ -11,3 +11,8 @@ def now() -> int:
 def now_microseconds() -> int:
     """Return the current time in microseconds since the epoch, UTC; the precision of a resource's lastUpdated."""
     return time.time_ns() // 1000
+
+
+def ticks() -> float:
+    """Return seconds of a clock that only measures how long things take."""
+    return time.perf_counter()

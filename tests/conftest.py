@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from authserver import clock
-from authserver.app import Parts, create_app
+from authserver.app import Parts
 from tests.builders import ROOT_SECRET, make_parts, make_settings
-from tests.http import Server
+from tests.http import Server, make_app
 from tests.postgres import postgres
 
 __all__ = ["postgres"]
@@ -24,7 +24,7 @@ def parts(tmp_path: Path) -> Parts:
 def server(tmp_path: Path, parts: Parts) -> Iterator[Server]:
     """An authorization server in memory with the client `root`, spoken to by HTTP requests."""
     settings = make_settings(tmp_path)
-    server = Server(create_app(settings, parts=parts))
+    server = Server(make_app(settings, parts))
     server.bootstrap(settings, parts, secret=ROOT_SECRET, now=clock.now_microseconds())
     yield server
     parts.stores.close()

@@ -1,6 +1,7 @@
 """Speak to an application as its callers do: requests in, status, headers and body out."""
 
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,11 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from authserver import clock
-from authserver.app import Parts, build_services
+from authserver.app import Parts, build_services, create_app, direct_endpoints
+from authserver.protocol.render import Answer
 from authserver.services.registration import ensure_root
 from authserver.settings import Settings
+from authserver.web.direct import DirectEndpoint, DirectRequest, Exchange
 from tests.builders import CLIENT_ID, ROOT_SECRET, client_resource, make_assertion, token_form
 from tests.keys import KeyPair
 
@@ -25,6 +28,53 @@ def basic(client_id: str = "root", secret: str = ROOT_SECRET) -> dict[str, str]:
 def bearer(token: str) -> dict[str, str]:
     """Return the header of a bearer token."""
     return {"Authorization": f"Bearer {token}"}
+
+
+class OneExchange:
+    """An Exchange of a server that has all the time in the world: what may wait runs at once, in this thread."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.threads = 0
+
+    def reply(self, answer: Answer) -> None:
+        """Keep the answer."""
+        self.answers.append(answer)
+
+    def in_thread(self, work: Callable[[], Answer]) -> None:
+        """Do the work now."""
+        self.threads += 1
+        self.reply(work())
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call it now."""
+        callback()
+
+
+@dataclass(frozen=True)
+class AsBegun:
+    """A DirectEndpoint whose answer is what begin() leads to, as it is for a server with an event loop."""
+
+    endpoint: DirectEndpoint
+
+    def answer(self, request: DirectRequest) -> Answer:
+        """Return the one reply."""
+        exchange = OneExchange()
+        self.endpoint.begin(request, exchange)
+        (answer,) = exchange.answers
+        return answer
+
+    def begin(self, request: DirectRequest, exchange: Exchange) -> None:
+        """Begin."""
+        self.endpoint.begin(request, exchange)
+
+
+def make_app(settings: Settings, parts: Parts) -> Flask:
+    """Return the application as it is served: its fast paths by the door that never waits."""
+    services = build_services(settings, parts)
+    direct = direct_endpoints(settings, parts, services)
+    begun = {path: AsBegun(endpoint) for path, endpoint in direct.items()}
+    return create_app(settings, parts=parts, services=services, direct=begun)
 
 
 @dataclass

@@ -89,6 +89,16 @@ class JwksCache:
             self._await(jwks_uri, flight)
         return landed(jwks_uri, flight)
 
+    def held(self, jwks_uri: str, *, kid: str, since: int = 0) -> JwkSet | None:
+        """Return the fresh set that has the kid, if it is there; see JwksSource.held()."""
+        with self._lock:
+            entry = self._entries.get(jwks_uri)
+            if entry is None or entry.since < since or entry.held is None:
+                return None
+            self._entries.move_to_end(jwks_uri)
+            fresh = self._monotonic() < entry.held.fresh_until
+            return entry.held.keys if fresh and entry.held.keys.has(kid) else None
+
     def proven(self, jwks_uri: str, *, source: str | None) -> None:
         """Forgive the source what its caller cost; see JwksSource.proven()."""
         if source is not None:

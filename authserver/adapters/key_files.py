@@ -18,6 +18,7 @@ from authserver import clock
 from authserver.adapters import key_folder
 from authserver.adapters.key_folder import Folder, FolderBusy
 from authserver.adapters.key_material import ALGORITHMS, KeyFilesError, SigningAlgorithm, SigningKey, require_private
+from authserver.adapters.verified_tokens import VerifiedTokens
 from authserver.errors import InvalidJws, Unavailable
 from authserver.protocol import jose, key_life
 from authserver.protocol.key_life import KeyLife, KeyTimes, PlannedKey, TooEarly
@@ -67,6 +68,7 @@ class KeyFiles:
         self._look_at = monotonic() + CHECK_SECONDS
         self._looking = threading.Lock()
         self._headers: dict[tuple[str, str], str] = {}
+        self._verified = self._folder, VerifiedTokens()
         self._log = structlog.get_logger("authserver.keys")
 
     def sign(self, claims: Mapping[str, Any], *, typ: str) -> str:
@@ -84,15 +86,21 @@ class KeyFiles:
 
         The header must be exactly what sign() writes, in any order: what it does not write it does not understand.
         """
+        self._present()
+        folder, verified = self._verified  # both at once: what former keys verified is not known to these
+        claims = verified.get(token, typ=typ)
+        if claims is not None:
+            return claims
         try:
-            jws = jose.parse(token, algorithms=ALGORITHMS)
-            key = self._present().keys.get(str(jws.header.get("kid")))
-            if key is None or jws.header != {"alg": key.algorithm, "kid": key.kid, "typ": typ}:
-                return None
-            jose.check_signature(jws, key.public)
-            return jws.claims()
+            claims = _verified(token, folder, typ=typ)
         except InvalidJws:
             return None
+        verified.add(token, claims, typ=typ)
+        return claims
+
+    def key_set(self) -> object:
+        """Return an object that is the same one as long as the published keys are the same."""
+        return self._present()
 
     def public_jwks(self) -> Mapping[str, Any]:
         """Return every public key with kid, use and alg, in the order in which they sign (RFC 7517 section 5)."""
@@ -156,7 +164,7 @@ class KeyFiles:
             return
         self._alarm = ""
         self._log.info("keys_changed", added=_names(found, self._folder), removed=_names(self._folder, found))
-        self._folder = found
+        self._folder, self._verified = found, (found, VerifiedTokens())
 
     def _require_continuity(self, found: Folder) -> None:
         """Refuse to unpublish a key that an unexpired token may carry, whatever the folder says (row X53)."""
@@ -189,6 +197,16 @@ def open_signer(
         require_private(directory, directory.stat())
     key_folder.settle(directory, algorithm=algorithm, times=times or KeyTimes(), now=now())
     return KeyFiles(directory, times=times, now=now)
+
+
+def _verified(token: str, folder: Folder, *, typ: str) -> Mapping[str, Any]:
+    """Return the claims of a token that a key of the folder signed; raises InvalidJws."""
+    jws = jose.parse(token, algorithms=ALGORITHMS)
+    key = folder.keys.get(str(jws.header.get("kid")))
+    if key is None or jws.header != {"alg": key.algorithm, "kid": key.kid, "typ": typ}:
+        raise InvalidJws(detail="not the header of a token of ours")
+    jose.check_signature(jws, key.public)
+    return jws.claims()
 
 
 def _signing(folder: Folder, now: int) -> KeyLife | None:

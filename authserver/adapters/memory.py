@@ -2,12 +2,13 @@
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from authserver.adapters.memory_changes import MemoryChanges
 from authserver.errors import StorageUnavailable, VersionConflict
-from authserver.services.ports import MAX_RECEIPTS, UNLINKED, Receipt, StoredResource
+from authserver.services.ports import MAX_RECEIPTS, UNLINKED, ClaimOutcome, Receipt, Revocations, StoredResource
 
 _Key = tuple[str, str]
 _K = TypeVar("_K")
@@ -34,9 +35,10 @@ class _Record:
 class MemoryResourceStore:
     """ResourceStore (see the port) over a dict."""
 
-    def __init__(self) -> None:
+    def __init__(self, changes: MemoryChanges | None = None) -> None:
         self._records: dict[_Key, _Record] = {}
         self._lock = threading.Lock()
+        self._changes = changes or MemoryChanges()
 
     def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
         """Return the current version with its secret hash, or None."""
@@ -83,6 +85,7 @@ class MemoryResourceStore:
                 record.token_generation + (1 if ends_tokens else 0),
             )
             self._records[resource_type, resource_id] = record
+            self._changes.count()
         return replace(_opened(version), token_generation=record.token_generation)
 
     def delete(
@@ -98,6 +101,7 @@ class MemoryResourceStore:
                 versions = (*record.versions, (mark, "{}"))
                 count = record.token_generation
                 self._records[resource_type, resource_id] = _Record(versions, token_generation=count)
+                self._changes.count()
             return current
 
     def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
@@ -108,6 +112,7 @@ class MemoryResourceStore:
                 return None
             record = replace(record, token_generation=record.token_generation + 1)
             self._records[resource_type, resource_id] = record
+            self._changes.count()
             return record.token_generation
 
     def _record(self, resource_type: str, resource_id: str) -> _Record:
@@ -153,15 +158,24 @@ class MemoryReplayGuard:
 class MemoryRevocationList:
     """RevocationList (see the port) over a dict."""
 
-    def __init__(self) -> None:
+    def __init__(self, changes: MemoryChanges | None = None) -> None:
         self._until: dict[str, int] = {}
+        self._at: dict[str, int] = {}
         self._forgotten = 0
         self._lock = threading.Lock()
+        self._changes = changes or MemoryChanges()
 
     def revoke(self, jti: str, *, until: int) -> None:
         """Revoke the token with this jti; twice is as once."""
         with self._lock:
             self._until.setdefault(jti, until)
+            self._at.setdefault(jti, self._changes.count())
+
+    def since(self, number: int) -> Revocations:
+        """Return what was revoked after this state of the registry."""
+        with self._lock:
+            revoked = {jti: until for jti, until in self._until.items() if self._at[jti] > number}
+            return Revocations(revoked, self._changes.number(), self._forgotten)
 
     def is_revoked(self, jti: str, *, expires_at: int) -> bool:
         """Say whether the token was revoked, or could have been and was forgotten."""
@@ -203,13 +217,34 @@ class MemoryReceiptStore:
             return forgotten
 
 
+class MemoryClaimQueue:
+    """ClaimQueue (see the port) that claims at once."""
+
+    def __init__(self, guard: MemoryReplayGuard, changes: MemoryChanges) -> None:
+        self._guard, self._changes = guard, changes
+
+    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
+        """Claim the jti and hand over the outcome."""
+        try:
+            claimed = self._guard.claim(client_id, jti, until=until)
+        except StorageUnavailable as error:
+            done(ClaimOutcome(failure=error))
+            return
+        done(ClaimOutcome(claimed, self._changes.number()))
+
+    def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
+        """Outcomes are handed over within submit()."""
+
+
 class MemoryStores:
-    """ResourceStore, ReplayGuard, RevocationList and ReceiptStore in memory."""
+    """Every store of the registry, in memory."""
 
     def __init__(self) -> None:
-        self.resources = MemoryResourceStore()
+        self.changes = MemoryChanges()
+        self.resources = MemoryResourceStore(self.changes)
         self.replay_guard = MemoryReplayGuard()
-        self.revocations = MemoryRevocationList()
+        self.claims = MemoryClaimQueue(self.replay_guard, self.changes)
+        self.revocations = MemoryRevocationList(self.changes)
         self.receipts = MemoryReceiptStore()
 
     def ping(self) -> None:

@@ -62,13 +62,16 @@ class Argon2Hasher:
         if secret_hash is None:
             self._hasher.verify(given, self._nobodys_hash)
             return False
-        proof = self._remembered.proof(given, secret_hash)
-        if proof in self._remembered:
+        if self.remembers(secret, secret_hash):
             return True
         fits = self._hasher.verify(given, secret_hash)
         if fits:
-            self._remembered.add(proof)
+            self._remembered.add(self._remembered.proof(given, secret_hash))
         return fits
+
+    def remembers(self, secret: str, secret_hash: str | None) -> bool:
+        """Say whether this process knows already that the secret fits."""
+        return secret_hash is not None and self._remembered.proof(_bytes(secret), secret_hash) in self._remembered
 
 
 class _Remembered:

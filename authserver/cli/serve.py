@@ -37,7 +37,7 @@ def serve(part: Literal["auth", "fhir"] | None, **overrides: Any) -> None:
     """
     from authserver.cli import configuration, first_start, logs, serving
 
-    serving.exit_at_signals(0)  # granian takes over once it runs
+    serving.exit_at_signals(0)  # until the supervisor takes them
     role = part or "both"
     for warning in configuration.unknown_variables():
         click.echo(f"warning: {warning}", err=True)

@@ -1,30 +1,27 @@
-"""Run the server processes: granian in this process, its workers as children, and a clean end at a signal."""
+"""Run the server: sockets here, uvicorn in worker processes, and a clean end at a signal."""
 
+import asyncio
 import errno
 import http.client
 import os
 import signal
 import socket
 import sys
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server import Server
+import uvicorn
 
 from authserver.cli import wsgi
+from authserver.cli.asgi import Front
 from authserver.cli.configuration import Role
 from authserver.cli.failures import Failure
-from authserver.cli.rsgi import Front
+from authserver.cli.http_protocol import Direct, Protocol, sweep
+from authserver.cli.supervisor import STOP_SECONDS, Supervisor, WorkerFailed
 from authserver.settings import PREFIX, Settings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 CONNECTIONS = 4_096
 """Connections that a worker serves at a time, most of them idle or sending; further ones wait to be accepted."""
@@ -32,20 +29,7 @@ CONNECTIONS = 4_096
 THREADS = 6
 """Threads of a worker that answer requests; one core is busy with two, the others wait for databases and key sets."""
 
-HEADER_SECONDS = 10
-MAX_HEADER_BYTES = 65_536
-STOP_SECONDS = 10
-"""How long a worker may finish its requests before it is killed."""
-
-_READY_SECONDS = 30
-_PARENT_CHECK_SECONDS = 0.5
-_LOG = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "server: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
-    "loggers": {"_granian": {"handlers": ["stderr"], "propagate": False}},
-}
+_FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
 
 
 def exit_at_signals(code: int) -> None:
@@ -57,8 +41,10 @@ def exit_at_signals(code: int) -> None:
 def require_free_port(settings: Settings) -> None:
     """Raise Failure when somebody listens there already, or when nobody may.
 
-    granian's own sockets share a port (SO_REUSEPORT), so a second server would take half of the requests.
+    The sockets of several workers share a port (SO_REUSEPORT), so a second server would take half of the requests.
     """
+    if is_inherited():
+        return
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,55 +69,92 @@ def pass_on(overrides: dict[str, Any]) -> None:
 
 
 def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
-    """Serve until a signal; call `ready` once when the first answer came. Raises SystemExit when workers fail."""
-    server = Server(
-        f"authserver.cli.wsgi:{role}",
-        settings.host,
-        settings.port,
-        interface=Interfaces.RSGI,
-        workers=settings.workers,
-        backlog=CONNECTIONS,
-        backpressure=CONNECTIONS,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=MAX_HEADER_BYTES),
-        websockets=False,
-        log_level=LogLevels.warning,
-        log_dictconfig=_LOG,
-        respawn_failed_workers=True,
-        workers_kill_timeout=STOP_SECONDS,
-    )
-    waiting = threading.Thread(target=_when_ready, args=(settings, ready), name="ready", daemon=True)
-    server.on_startup(waiting.start)
-    # A loader of our own: granian's would put the current folder first on the workers' import path.
-    server.serve(target_loader=partial(_application, role), wrap_loader=False)
+    """Serve until a signal; call `ready` once when all workers serve. Raises Failure when one cannot."""
+    listeners = _inherited() or [_listener(settings) for _ in range(settings.workers)]
+    try:
+        Supervisor(partial(_serve, role), listeners).run(ready=ready)
+    except WorkerFailed:
+        raise Failure("The server could not start; its log says why.") from None
+    finally:
+        for listener in listeners:
+            listener.close()
 
 
-def _application(role: Role) -> Front:
-    """Build the application; runs in a worker, before granian sets the worker's own signal handlers.
-
-    Until then a forked worker has its parent's, which would only note the signal in the worker's own memory.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends its workers
-    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent-watch", daemon=True).start()
-    application: WSGIApplication = {"both": wsgi.both, "auth": wsgi.auth, "fhir": wsgi.fhir}[role]()
-    return Front(application, threads=min(THREADS, 2 * (os.cpu_count() or 2) + 1))
-
-
-def _end_with(parent: int) -> None:
-    """End this worker when its parent is gone: an orphan would keep the port, and answer beside the next server."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_CHECK_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _listener(settings: Settings) -> socket.socket:
+    """Return a listening socket of one worker; the system shares new connections out among all of them."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.workers > 1:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((settings.host, settings.port))
+    listener.listen(CONNECTIONS)
+    listener.setblocking(False)
+    return listener
 
 
-def _when_ready(settings: Settings, ready: Callable[[], None]) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline:
-        time.sleep(0.05)
-        if answers(settings.host, settings.port):
-            ready()
-            return
+def _inherited() -> list[socket.socket]:
+    """Return the listening sockets that a service manager hands over (sd_listen_fds(3)); they outlive this process."""
+    if not is_inherited():
+        return []
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    listeners = [socket.socket(fileno=_FIRST_INHERITED + place) for place in range(count)]
+    for listener in listeners:
+        listener.setblocking(False)
+    return listeners
+
+
+def is_inherited() -> bool:
+    """Say whether a service manager hands over the sockets to listen on."""
+    return os.environ.get("LISTEN_PID") == str(os.getpid()) and int(os.environ.get("LISTEN_FDS", "0")) > 0
+
+
+def _serve(role: Role, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve the socket until SIGTERM; runs in a worker."""
+    loaded = {"both": wsgi.both, "auth": wsgi.auth, "fhir": wsgi.fhir}[role]()
+    with ThreadPoolExecutor(min(THREADS, 2 * (os.cpu_count() or 2) + 1), thread_name_prefix="request") as threads:
+        direct = Direct({path.encode("ascii"): endpoint for path, endpoint in loaded.direct.items()}, threads)
+        config = uvicorn.Config(
+            Front(loaded.application, threads=threads),
+            http=partial(Protocol, direct=direct),  # type: ignore[arg-type] # called like the class
+            ws="none",
+            lifespan="off",
+            loop="auto",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=int(STOP_SECONDS) - 1,
+        )
+        _Server(config, ready).run([listener])
+    loaded.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server as a worker: it tells when it serves, ends at SIGTERM, and cuts off slow senders."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        self._sweeping = asyncio.get_running_loop().create_task(sweep(self.server_state))
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what was begun."""
+        await super().shutdown(sockets)
+        self._sweeping.cancel()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End at SIGTERM; every other signal is the parent's."""
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        yield
 
 
 def answers(host: str, port: int) -> bool:

@@ -1,10 +1,11 @@
-"""The processes' WSGI applications: both parts behind one port, or one of them. Each reads the settings anew.
+"""What the processes serve: both parts behind one port, or one of them. Each reads the settings anew.
 
-The names `both`, `auth` and `fhir` are factories, for the built-in server and for any other WSGI server.
+`both`, `auth` and `fhir` are for the built-in server; what they return is a WSGI application, for any other one too.
 """
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import Flask
@@ -23,6 +24,7 @@ from authserver.fhir.store.sql_store import SqlStore, open_store
 from authserver.protocol.policy import PolicyRequest
 from authserver.services.token_introspection import TokenIntrospection
 from authserver.web import errors as web_errors
+from authserver.web.direct import DirectEndpoint
 from authserver.web.health import health_blueprint
 
 if TYPE_CHECKING:
@@ -31,28 +33,44 @@ if TYPE_CHECKING:
 _HEALTH = ("/healthz", "/readyz")
 
 
-def both() -> "WSGIApplication":
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A WSGI application; what a server may serve of it without the framework, by path; and how to let go of it."""
+
+    application: "WSGIApplication"
+    direct: Mapping[str, DirectEndpoint] = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer one request, as any WSGI application does."""
+        return self.application(environ, start_response)
+
+
+def both() -> Loaded:
     """Return both parts: what is below the FHIR base's path goes to the FHIR layer, the rest to the other."""
     loaded = _load("both")
     parts, services = _open_auth(loaded)
-    server = auth_app.create_app(loaded.settings, parts=parts, services=services)
+    direct = auth_app.direct_endpoints(loaded.settings, parts, services)
+    server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct)
     layer, _ = _fhir(loaded, direct_introspection(services.introspection))
     prefix = loaded.fhir.base_path
 
     def choose(path: str) -> "WSGIApplication":
         return layer if path == prefix or path.startswith(f"{prefix}/") else server
 
-    return _dispatcher(choose)
+    return Loaded(_dispatcher(choose), direct, parts.stores.close)
 
 
-def auth() -> "WSGIApplication":
+def auth() -> Loaded:
     """Return the authorization server alone."""
     loaded = _load("auth")
     parts, services = _open_auth(loaded)
-    return auth_app.create_app(loaded.settings, parts=parts, services=services)
+    direct = auth_app.direct_endpoints(loaded.settings, parts, services)
+    server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct)
+    return Loaded(server, direct, parts.stores.close)
 
 
-def fhir() -> "WSGIApplication":
+def fhir() -> Loaded:
     """Return the FHIR layer alone; it asks about tokens over HTTP, with credentials of its own."""
     loaded = _load("fhir")
     own = loaded.fhir
@@ -64,7 +82,7 @@ def fhir() -> "WSGIApplication":
     )
     layer, store = _fhir(loaded, introspection)
     health = _health(loaded, store)
-    return _dispatcher(lambda path: health if path in _HEALTH else layer)
+    return Loaded(_dispatcher(lambda path: health if path in _HEALTH else layer))
 
 
 def direct_introspection(introspection: TokenIntrospection) -> DirectIntrospection:
@@ -97,7 +115,7 @@ def _load(role: Role) -> Configuration:
 def _strip_environment() -> None:
     """Take out of the environment what must not reach a request.
 
-    granian copies the process's environment into every request's environ: a secret would lie there (threat F08),
+    Some servers copy the process's environment into every request's environ: a secret would lie there (threat F08),
     and a variable like HTTP_PROXY would look like a header that the caller sent.
     """
     for name in list(os.environ):

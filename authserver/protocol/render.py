@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from authserver.errors import AuthServerError, Issue
@@ -10,6 +11,7 @@ from authserver.errors import AuthServerError, Issue
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 FHIR_JSON = "application/fhir+json; charset=utf-8"
 JSON = "application/json"
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -20,6 +22,11 @@ class Answer:
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+
+def phrase(status: int) -> str:
+    """Return the reason phrase of a status (RFC 9110 section 15)."""
+    return HTTPStatus(status).phrase
 
 
 def json_answer(document: object, *, status: int = 200, media_type: str = JSON) -> Answer:
@@ -56,7 +63,7 @@ def informed(sentence: str) -> Answer:
 
 def encode(document: object) -> bytes:
     """Return compact UTF-8 JSON."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return _compact(document).encode("utf-8")
 
 
 def instant(microseconds: int) -> str:

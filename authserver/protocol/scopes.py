@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import quote
 
 from authserver.errors import InvalidScope
@@ -27,6 +28,9 @@ GRANTABLE_NAMES = frozenset({INTROSPECT, REGISTER})
 MAX_SCOPE_LENGTH = 8_192
 MAX_FILTERED_SCOPES = 32
 """Scopes with parameters that one request may name: each may stand for every type, and all are compared."""
+
+_REMEMBERED = 512
+"""Results of parse_set() and of grant() that are remembered: a program asks for the same scopes each time."""
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _RESOURCE_SCOPE = re.compile(
@@ -96,6 +100,7 @@ def parse(text: str) -> Scope:
     )
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def parse_set(text: str) -> ScopeSet:
     """Parse a scope string (RFC 6749 section 3.3: tokens separated by one space).
 
@@ -133,6 +138,7 @@ def parse_granted(text: str) -> tuple[Scope, ...]:
     return tuple(granted)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def grant(requested: ScopeSet, registered: ScopeSet, *, wildcard_types: frozenset[str] | None) -> ScopeSet:
     """Return what is both requested and registered, in the shortest form; only `system/` scopes are ever granted.
 

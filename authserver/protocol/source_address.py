@@ -4,6 +4,7 @@ Knows addresses; knows no request.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from authserver.protocol.public_addresses import Address, unwrapped
@@ -41,6 +42,7 @@ def source_of(peer: str | None, forwarded_for: Sequence[str], *, proxies: frozen
     return _counted_under(nearest)
 
 
+@lru_cache(maxsize=1_024)
 def _address(text: str) -> Address | None:
     try:
         return unwrapped(ip_address(text.strip("[]").partition("%")[0]))
@@ -48,6 +50,7 @@ def _address(text: str) -> Address | None:
         return None
 
 
+@lru_cache(maxsize=1_024)
 def _counted_under(address: Address) -> str:
     # Whoever has an IPv6 address has at least the whole /64 around it (RFC 6177 section 2).
     if isinstance(address, IPv6Address):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from authserver.errors import InvalidClient, InvalidRequest, UnsupportedGrantType
 
@@ -38,14 +38,15 @@ class TokenRequest:
 def single_values(pairs: Iterable[tuple[str, str]], *, known: frozenset[str] = KNOWN_PARAMETERS) -> dict[str, str]:
     """Return the known parameters; a repeated one is InvalidRequest, an unknown one is ignored (RFC 6749 3.2)."""
     sent = [(name, value) for name, value in pairs if name in known]
-    repeated = sorted(name for name, times in Counter(name for name, _ in sent).items() if times > 1)
-    if repeated:
-        raise InvalidRequest(f"The parameter {repeated[0]} was sent more than once.", reason="parameter_repeated")
-    return dict(sent)
+    single = dict(sent)
+    if len(single) < len(sent):
+        repeated = min(name for name, times in Counter(name for name, _ in sent).items() if times > 1)
+        raise InvalidRequest(f"The parameter {repeated} was sent more than once.", reason="parameter_repeated")
+    return single
 
 
-def parse(pairs: list[tuple[str, str]]) -> TokenRequest:
-    """Parse the decoded form of a token request.
+def parse(pairs: list[tuple[str, str]], *, source: str | None = None) -> TokenRequest:
+    """Parse the decoded form of a token request; `source` is from where it came (see ClientAssertion).
 
     Raises InvalidRequest, UnsupportedGrantType, InvalidClient in this order of checks: repeated parameters,
     grant type, client authentication. An empty value counts as absent (RFC 6749 section 3.2), but for `scope`,
@@ -57,15 +58,10 @@ def parse(pairs: list[tuple[str, str]]) -> TokenRequest:
     if form["grant_type"] != CLIENT_CREDENTIALS:
         raise UnsupportedGrantType(detail=f"grant_type {form['grant_type'][:80]!r}")
     resources = tuple(value for name, value in pairs if name == "resource" and value)
-    return TokenRequest(client_assertion(form), form.get("scope"), resources)
+    return TokenRequest(client_assertion(form, source=source), form.get("scope"), resources)
 
 
-def sent_from(request: TokenRequest, source: str) -> TokenRequest:
-    """Return the request with the source that it came from."""
-    return replace(request, client=replace(request.client, source=source))
-
-
-def client_assertion(form: Mapping[str, str]) -> ClientAssertion:
+def client_assertion(form: Mapping[str, str], *, source: str | None = None) -> ClientAssertion:
     """Return the client assertion of a form; raises InvalidClient when it has none, or another mechanism beside it."""
     if form.get("client_secret"):
         # RFC 7521 section 4.2.1: more than one mechanism is invalid_client.
@@ -74,4 +70,4 @@ def client_assertion(form: Mapping[str, str]) -> ClientAssertion:
         raise InvalidClient(detail="client_assertion_type is missing or unknown", reason="assertion_type")
     if not form.get("client_assertion"):
         raise InvalidClient(detail="client_assertion is missing", reason="assertion_missing")
-    return ClientAssertion(form["client_assertion"], form.get("client_id") or None)
+    return ClientAssertion(form["client_assertion"], form.get("client_id") or None, source)

@@ -14,7 +14,7 @@ from authserver.protocol.scopes import ScopeSet
 from authserver.protocol.token_request import ClientAssertion
 from authserver.services.client_authentication import ClientAuthentication
 from authserver.services.ports import SecretHasher
-from authserver.services.registry import Registry
+from authserver.services.registry import Registrations
 from authserver.services.token_introspection import TokenIntrospection
 
 
@@ -30,7 +30,7 @@ class Caller:
 class Authorization:
     """Authenticates callers and decides what they may do on this server's own paths."""
 
-    registry: Registry
+    registry: Registrations
     introspection: TokenIntrospection
     authentication: ClientAuthentication
     hasher: SecretHasher

@@ -4,20 +4,30 @@ from dataclasses import dataclass, field
 
 from authserver.errors import InvalidClient, JwksUnavailable
 from authserver.protocol import assertion, jwks
-from authserver.protocol.assertion import Case, Expected, UnverifiedAssertion
+from authserver.protocol.assertion import Case, Expected, UnverifiedAssertion, VerifiedAssertion
 from authserver.protocol.client import Client
 from authserver.protocol.decoy import Decoys, nobody
 from authserver.protocol.jwks import JwkSet, PublicKey
 from authserver.protocol.token_request import JWT_BEARER, ClientAssertion
+from authserver.services.at_hand import NotAtHand
 from authserver.services.ports import JwksSource, ReplayGuard
-from authserver.services.registry import Registry
+from authserver.services.registry import Registrations
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A client that is proven but for one thing: whether its assertion was used before. `source` is who sent it."""
+
+    client: Client
+    assertion: VerifiedAssertion
+    source: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientAuthentication:
     """Authenticates clients by private_key_jwt (RFC 7523)."""
 
-    registry: Registry
+    registry: Registrations
     jwks_source: JwksSource
     replay_guard: ReplayGuard
     expected: Expected
@@ -29,6 +39,15 @@ class ClientAuthentication:
 
         Nothing is written before the last step, so a forged or misdirected assertion uses up no jti.
         """
+        proof = self.prove(request, now=now)
+        claimed = self.replay_guard.claim(proof.client.id, proof.assertion.jti, until=proof.assertion.until)
+        return self.accept(proof, claimed=claimed)
+
+    def prove(self, request: ClientAssertion, *, now: int) -> Proof:
+        """Check everything but whether the assertion was used before; accept() must follow, after its jti was claimed.
+
+        Raises InvalidClient or Unavailable.
+        """
         unverified = assertion.peek(request.assertion, algorithms=self.algorithms)
         try:
             return self._proven(unverified, request, now)
@@ -36,19 +55,25 @@ class ClientAuthentication:
             error.client_id = unverified.client_id
             raise
 
-    def _proven(self, unverified: UnverifiedAssertion, request: ClientAssertion, now: int) -> Client:
+    def accept(self, proof: Proof, *, claimed: bool) -> Client:
+        """Return the proven client when it was this request that claimed the jti; raises InvalidClient otherwise."""
+        client = proof.client
+        if not claimed:
+            error = InvalidClient(detail=f"{client.id}: jti was used before", reason="jti_replayed")
+            error.client_id = client.id
+            raise error
+        if client.jwks_uri is not None:
+            self.jwks_source.proven(client.jwks_uri, source=proof.source)
+        return client
+
+    def _proven(self, unverified: UnverifiedAssertion, request: ClientAssertion, now: int) -> Proof:
         try:
             case, key = self._prepared(unverified, request, now)
-        except InvalidClient:
+        except (InvalidClient, NotAtHand):
             # Threat E07: what has no key to be checked by takes as long as what has one.
             self.decoys.verify(unverified.jws)
             raise
-        verified = assertion.verify(case, key)
-        if not self.replay_guard.claim(case.client.id, verified.jti, until=verified.until):
-            raise InvalidClient(detail=f"{case.client.id}: jti was used before", reason="jti_replayed")
-        if case.client.jwks_uri is not None:
-            self.jwks_source.proven(case.client.jwks_uri, source=request.source)
-        return case.client
+        return Proof(case.client, assertion.verify(case, key), request.source)
 
     def _prepared(self, unverified: UnverifiedAssertion, request: ClientAssertion, now: int) -> tuple[Case, PublicKey]:
         """Return what is to be verified, and by which key."""

@@ -1,9 +1,10 @@
 """What the use cases need from the outside world, as narrow Protocols. Adapters implement them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from authserver.errors import Unavailable
 from authserver.protocol.jwks import JwkSet
 
 CLIENT, ACCESS_POLICY = "Client", "AccessPolicy"
@@ -120,6 +121,19 @@ class ReplayGuard(Protocol):
         """Forget claims whose `until` is before the given second, in small batches; return how many."""
 
 
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """A piece of the list of revocations: the jtis revoked after some state of the registry, each with its `until`.
+
+    It is complete up to the state `number`. Revocations with an `until` before `forgotten` may have been purged, so a
+    token that expires before that second is to be taken for revoked.
+    """
+
+    revoked: Mapping[str, int]
+    number: int
+    forgotten: int
+
+
 class RevocationList(Protocol):
     """Revoked access tokens by jti; rows live no longer than the token would have."""
 
@@ -131,6 +145,50 @@ class RevocationList(Protocol):
 
     def purge(self, *, before: int) -> int:
         """Forget revocations of tokens that expired before the given second; return how many."""
+
+    def since(self, number: int) -> Revocations:
+        """Return what was revoked after this state of the registry (see Changes)."""
+
+
+class Changes(Protocol):
+    """In which state the registry and the revocations are: a number that grows with every change of either.
+
+    Who reads the number N finds in the database every change up to N.
+    """
+
+    def number(self) -> int:
+        """Ask the database for the present number; raises StorageUnavailable."""
+
+    def at_hand(self) -> int | None:
+        """Return a number that was the present one at most half a second ago, waiting for nothing; None without one.
+
+        A change that this process made is in it at once.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimOutcome:
+    """What became of a claim. `change` is the number of the registry's state, read after the claim was made.
+
+    With a `failure` nothing is known: neither of the others counts.
+    """
+
+    claimed: bool = False
+    change: int = -1
+    failure: Unavailable | None = None
+
+
+class ClaimQueue(Protocol):
+    """Claims jtis of requests that run beside each other together: one transaction, one wait for the disk."""
+
+    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
+        """Let the jti be claimed as ReplayGuard.claim() would; `done` gets the outcome when it is durable.
+
+        Never waits and never raises; when too many are waiting already, the outcome is a failure.
+        """
+
+    def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
+        """Let the outcomes of a group be handed over by `run`, for example in an event loop's thread."""
 
 
 class ReceiptStore(Protocol):
@@ -171,6 +229,9 @@ class JwksSource(Protocol):
         JwksUnavailable, and nothing else, when no fresh set can be had.
         """
 
+    def held(self, jwks_uri: str, *, kid: str, since: int = 0) -> JwkSet | None:
+        """Return the fresh set when it is there and has the kid, asking nobody and waiting for nothing; else None."""
+
     def proven(self, jwks_uri: str, *, source: str | None) -> None:
         """Tell that an assertion from this source was verified by a key of the address, so the fetch was right."""
 
@@ -187,6 +248,9 @@ class Signer(Protocol):
         Knows signatures only; time, issuer and audience are the caller's to check.
         """
 
+    def key_set(self) -> object:
+        """Return an object that is the same one as long as the published keys are the same."""
+
     def public_jwks(self) -> Mapping[str, Any]:
         """Return `{"keys": [...]}` with every published public key: kty, kid, use, alg."""
 
@@ -199,6 +263,9 @@ class SecretHasher(Protocol):
 
     def verify(self, secret: str, secret_hash: str | None) -> bool:
         """Say whether the secret fits the hash; None costs the same time and is False."""
+
+    def remembers(self, secret: str, secret_hash: str | None) -> bool:
+        """Say whether this process knows already that the secret fits; takes no time, and False means nothing."""
 
 
 class AuditLog(Protocol):

@@ -2,8 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
+from typing import Protocol
 
 from authserver.errors import InvalidResource
 from authserver.protocol import client as client_protocol
@@ -12,7 +13,8 @@ from authserver.protocol import strict_json
 from authserver.protocol.client import RESOURCE_ID, Client, ClientRules
 from authserver.protocol.policy import AccessPolicy
 from authserver.protocol.render import encode
-from authserver.services.ports import ACCESS_POLICY, CLIENT, UNLINKED, AuditLog, ResourceStore, StoredResource
+from authserver.services.at_hand import Kept, Present
+from authserver.services.ports import ACCESS_POLICY, CLIENT, UNLINKED, AuditLog, Changes, ResourceStore, StoredResource
 
 MAX_KEPT = 10_000
 _NOTHING = encode(
@@ -28,18 +30,44 @@ _NOTHING = encode(
 """The body of a client as they usually are."""
 
 
+class Registrations(Protocol):
+    """The registered clients and policies, compiled."""
+
+    def client(self, client_id: str) -> Client | None:
+        """Return the registered client, active or not; None when there is none that this server can work with."""
+
+    def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
+        """Return the candidates for this client, ordered by id: the unlinked policies and those linked to it."""
+
+
 class Registry:
-    """Compiles what the store holds. Every look-up asks the store for the current version first."""
+    """Registrations that asks the store for the current version first, each time."""
 
     def __init__(
-        self, store: ResourceStore, *, rules: ClientRules, audit_log: AuditLog, max_kept: int = MAX_KEPT
+        self,
+        store: ResourceStore,
+        changes: Changes,
+        *,
+        rules: ClientRules,
+        audit_log: AuditLog,
+        max_kept: int = MAX_KEPT,
     ) -> None:
         self._store, self._rules, self._audit_log, self._max_kept = store, rules, audit_log, max_kept
         self._clients: OrderedDict[object, Client | None] = OrderedDict()
         self._lock = Lock()
+        self.kept_clients: Kept[str, Client | None] = Kept(changes, size=max_kept)
+        self.kept_policies: Kept[str, Sequence[AccessPolicy]] = Kept(changes, size=max_kept)
 
     def client(self, client_id: str) -> Client | None:
-        """Return the registered client, active or not; None when there is none that this server can work with."""
+        """Return the registered client; see Registrations."""
+        return self.kept_clients.read(client_id, lambda: self._client(client_id))
+
+    def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
+        """Return the candidates for this client; see Registrations."""
+        link = policy_link(client.id, client.generation)
+        return self.kept_policies.read(link, lambda: self._policies(link))
+
+    def _client(self, client_id: str) -> Client | None:
         # What is no id is in no store; it may hold characters that a database refuses with an error.
         stored = self._store.get(CLIENT, client_id) if RESOURCE_ID.fullmatch(client_id) else None
         if stored is None:
@@ -63,10 +91,8 @@ class Registry:
         with self._lock:
             self._clients.get((stored.id, stored.generation, stored.version_id, None, stored.token_generation))
 
-    def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
-        """Return the candidates for this client, ordered by id: the unlinked policies and those linked to it."""
-        links = (UNLINKED, policy_link(client.id, client.generation))
-        compiled = (self._policy(stored) for stored in self._store.linked(ACCESS_POLICY, links))
+    def _policies(self, link: str) -> Sequence[AccessPolicy]:
+        compiled = (self._policy(stored) for stored in self._store.linked(ACCESS_POLICY, (UNLINKED, link)))
         return [policy for policy in compiled if policy is not None]
 
     def _policy(self, stored: StoredResource) -> AccessPolicy | None:
@@ -93,6 +119,23 @@ class Registry:
             # Registered under other settings (development mode, a longer lifetime): refused until it is corrected.
             self._audit_log.record("client_unusable", client_id=stored.id, detail=error.detail)
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationsAtHand:
+    """Registrations for a caller who must not wait; raises NotAtHand for what is not kept."""
+
+    registry: Registry
+    present: Present
+
+    def client(self, client_id: str) -> Client | None:
+        """Return the registered client; one that is not registered is never at hand."""
+        return self.registry.kept_clients.get(client_id, number=self.present.number)
+
+    def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
+        """Return the candidates for this client."""
+        link = policy_link(client.id, client.generation)
+        return self.registry.kept_policies.get(link, number=self.present.number)
 
 
 def policy_link(client_id: str, generation: int) -> str:

@@ -8,7 +8,7 @@ from authserver.protocol import access_token, policy, signed_introspection
 from authserver.protocol.client import Client
 from authserver.protocol.policy import PolicyRequest
 from authserver.services.ports import AuditLog, RevocationList, Signer
-from authserver.services.registry import Registry
+from authserver.services.registry import Registrations
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ActiveToken:
 class TokenIntrospection:
     """Knows every token of this server without a row for any of them."""
 
-    registry: Registry
+    registry: Registrations
     signer: Signer
     revocations: RevocationList
     audit_log: AuditLog

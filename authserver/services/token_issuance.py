@@ -41,10 +41,13 @@ class TokenIssuance:
 
     def issue(self, request: TokenRequest, *, now: int) -> dict[str, Any]:
         """Return the token response (row A15); raises OAuthError or Unavailable. `now` in epoch seconds."""
-        client = self.authentication.authenticate(request.client, now=now)
+        return self.issue_to(self.authentication.authenticate(request.client, now=now), request, now=now)
+
+    def issue_to(self, client: Client, request: TokenRequest, *, now: int) -> dict[str, Any]:
+        """Return the token response for a client that was authenticated for this very request; see issue()."""
         try:
-            granted = self.grant(client, request.scope)
-            claims = self._claims(client, granted, self._audience(client, request), now)
+            scope = self.grant(client, request.scope)
+            claims = self._claims(client, scope, self._audience(client, request), now)
         except OAuthError as error:
             error.client_id = client.id
             raise
@@ -58,14 +61,12 @@ class TokenIssuance:
             "need_patient_banner": True,
         }
 
-    def _claims(self, client: Client, granted: ScopeSet, audience: tuple[str, ...], now: int) -> dict[str, Any]:
+    def _claims(self, client: Client, scope: str, audience: tuple[str, ...], now: int) -> dict[str, Any]:
         jti = access_token.new_jti(client, self.new_id())
-        return access_token.claims(
-            client, issuer=self.rules.issuer, audience=audience, scope=str(granted), jti=jti, now=now
-        )
+        return access_token.claims(client, issuer=self.rules.issuer, audience=audience, scope=scope, jti=jti, now=now)
 
-    def grant(self, client: Client, scope: str | None) -> ScopeSet:
-        """Return what a proven client is granted of the requested scope.
+    def grant(self, client: Client, scope: str | None) -> str:
+        """Return what a proven client is granted of the requested scope, in the canonical spelling.
 
         Raises UnauthorizedClient, or InvalidScope whose detail says what became of each scope (row X51).
         """
@@ -81,13 +82,14 @@ class TokenIssuance:
                 detail=f"{client.id}: scope_mode is strict; {self._report(client, scope)}",
                 reason="scope_narrowed",
             )
-        if len(str(granted)) > access_token.MAX_SCOPE_LENGTH:
+        spelled = str(granted)
+        if len(spelled) > access_token.MAX_SCOPE_LENGTH:
             raise InvalidScope(
                 "The scopes are too many for one access token.",
-                detail=f"{client.id}: {len(str(granted))} characters",
+                detail=f"{client.id}: {len(spelled)} characters",
                 reason="scope_too_long",
             )
-        return granted
+        return spelled
 
     def decisions(self, client: Client, scope: str | None) -> list[ScopeDecision]:
         """Return what becomes of each requested scope; of the registered ones when none was asked for."""

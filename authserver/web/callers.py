@@ -3,41 +3,38 @@
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import replace
 from urllib.parse import unquote_plus
-
-from flask import Request
 
 from authserver.errors import BadRequest, LoginRequired
 from authserver.protocol import token_request
 from authserver.services.authorization import Authorization, Caller
-from authserver.web.sources import source
+from authserver.web.incoming import Incoming
 
 
-def authorization_header(request: Request) -> tuple[str, str] | None:
+def authorization_header(request: Incoming) -> tuple[str, str] | None:
     """Return the scheme in lower case and the credentials; None without the header.
 
     Raises BadRequest when it was sent more than once (threat F09): which one would count?
     """
-    values = request.headers.getlist("Authorization")
-    if not values:
+    value = request.header("authorization")
+    if value is None:
         return None
-    if len(values) > 1 or "," in values[0]:
+    if "," in value:
         raise BadRequest("There must be one Authorization header.", reason="several_credentials")
-    scheme, _, credentials = values[0].partition(" ")
+    scheme, _, credentials = value.partition(" ")
     return scheme.lower(), credentials.strip()
 
 
 def caller_of(
-    request: Request, authorization: Authorization, *, now: int, form: Mapping[str, str] | None = None
+    request: Incoming, authorization: Authorization, *, now: int, form: Mapping[str, str] | None = None
 ) -> Caller:
     """Return the proven caller. Raises LoginRequired, BadRequest, or InvalidClient for an assertion in the form."""
-    if request.args.get("access_token") is not None:
+    if "access_token" in request.query_names():
         raise BadRequest("An access token belongs in the Authorization header.", reason="token_in_query")
     header = authorization_header(request)
     if header is None:
         if form and "client_assertion" in form:
-            assertion = replace(token_request.client_assertion(form), source=source(request))
+            assertion = token_request.client_assertion(form, source=request.source)
             return authorization.by_assertion(assertion, now=now)
         raise LoginRequired(detail="no credentials")
     if form and ("client_assertion" in form or "client_secret" in form):

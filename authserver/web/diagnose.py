@@ -16,6 +16,7 @@ from authserver.services.receipts import Receipts
 from authserver.web.callers import caller_of
 from authserver.web.errors import respond
 from authserver.web.forms import form_pairs
+from authserver.web.incoming import of_framework
 from authserver.web.sources import source
 
 
@@ -25,7 +26,7 @@ def diagnosis_blueprint(diagnosis: Diagnosis, receipts: Receipts, authorization:
 
     @blueprint.post("/auth/assertion/$diagnose")
     def diagnose() -> Response:
-        now, form = clock.now(), single_values(form_pairs(request), known=KNOWN_PARAMETERS)
+        now, form = clock.now(), single_values(form_pairs(of_framework(request)), known=KNOWN_PARAMETERS)
         operator = "Authorization" in request.headers and _is_operator("auth-diagnose", now)
         scope, assertion = form.get("scope"), form.get("client_assertion")
         if assertion:
@@ -45,7 +46,7 @@ def diagnosis_blueprint(diagnosis: Diagnosis, receipts: Receipts, authorization:
         return respond(render.json_answer(receipts.resolve(receipt_id, now=now)))
 
     def _is_operator(interaction: str, now: int) -> bool:
-        caller = caller_of(request, authorization, now=now)
+        caller = caller_of(of_framework(request), authorization, now=now)
         described = PolicyRequest(method=request.method, path=request.path, interaction=interaction)
         return authorization.is_operator(caller, described)
 

@@ -1,7 +1,7 @@
-"""The endpoints that are served without the framework, because their speed is what this product is for.
+"""How the endpoints are served whose speed is what this product is for: without the framework.
 
-An endpoint is one object with two doors: `answer()` may wait, for any WSGI server and the tests; `begin()` never does,
-for a server with an event loop. Both say the same: no rule lives twice.
+An endpoint is one object with two doors: `answer()` may wait, for any WSGI server; `begin()` never does, for a server
+with an event loop. Both say the same: no rule lives twice.
 """
 
 from collections.abc import Callable, Sequence

@@ -38,23 +38,53 @@ def install(app: Flask, *, https: bool) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
+def new_request_id() -> str:
+    """Return the id of a request that begins now, and let every log line of this thread carry it."""
+    request_id = secrets.token_hex(8)
+    carry(request_id)
+    return request_id
+
+
+def carry(request_id: str) -> None:
+    """Let every log line of this thread carry this request id from now on."""
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+
+
+def own_headers(*, https: bool) -> dict[str, str]:
+    """Return the headers that every answer has, but for its request id."""
+    headers = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+    return headers | {"Strict-Transport-Security": "max-age=31536000"} if https else headers
+
+
+def refusal(error: AuthServerError, path: str) -> Answer:
+    """Log the private side of the error under the request id; return the public side in the format of the path."""
+    write = _log.error if error.status >= 500 else _log.info
+    write("refused", status=error.status, code=error.oauth_code, reason=error.reason, detail=error.detail)
+    oauth = path.startswith(("/auth/", "/.well-known/"))
+    return render.oauth_error(error) if oauth else render.operation_outcome(error)
+
+
+def unforeseen(error: Exception) -> UnexpectedError:
+    """Log what nobody foresaw, with its trace; return what the caller is told of it."""
+    _log.exception("unexpected", exc_info=error)
+    return UnexpectedError(detail=type(error).__name__)
+
+
 def _begin() -> None:
-    g.request_id = secrets.token_hex(8)
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    g.request_id = new_request_id()
     canonical_path.check(request.path, raw_target=request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI"))
     if any(name in request.headers for name in canonical_path.METHOD_OVERRIDES):
         raise BadRequest("Method override headers are not accepted.", reason="method_override")
 
 
 def _finisher(https: bool) -> Callable[[Response], Response]:
+    own = own_headers(https=https)
+
     def finish(response: Response) -> Response:
         headers = response.headers
         headers[REQUEST_ID] = g.request_id
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "no-referrer"
-        if https:
-            headers["Strict-Transport-Security"] = "max-age=31536000"
+        headers.update(own)
         if "Cache-Control" not in headers:
             headers.update(render.NO_STORE)
         return response
@@ -63,12 +93,8 @@ def _finisher(https: bool) -> Callable[[Response], Response]:
 
 
 def _refuse(error: AuthServerError) -> Response:
-    """Log the private side of the error under the request id; answer with the public side."""
     g.refusal = error
-    write = _log.error if error.status >= 500 else _log.info
-    write("refused", status=error.status, code=error.oauth_code, reason=error.reason, detail=error.detail)
-    oauth = request.path.startswith(("/auth/", "/.well-known/"))
-    return respond(render.oauth_error(error) if oauth else render.operation_outcome(error))
+    return respond(refusal(error, request.path))
 
 
 def _refuse_http(error: HTTPException) -> Response:
@@ -82,5 +108,4 @@ def _refuse_http(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    _log.exception("unexpected", exc_info=error)
-    return _refuse(UnexpectedError(detail=type(error).__name__))
+    return _refuse(unforeseen(error))

@@ -1,68 +1,152 @@
 """POST /auth/introspect (RFC 7662, RFC 9701) and POST /auth/revoke (RFC 7009)."""
 
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, request
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from authserver import clock
 from authserver.errors import InsufficientScope, InvalidClient, InvalidRequest, LoginRequired
 from authserver.protocol import render, signed_introspection, strict_json
 from authserver.protocol.policy import PolicyRequest
+from authserver.protocol.render import Answer
 from authserver.protocol.scopes import INTROSPECT
 from authserver.protocol.token_request import KNOWN_PARAMETERS, single_values
+from authserver.services.at_hand import Present
 from authserver.services.authorization import Authorization
 from authserver.services.token_introspection import TokenIntrospection
 from authserver.web.callers import caller_of
+from authserver.web.direct_path import Later
 from authserver.web.errors import respond
 from authserver.web.forms import form_pairs
+from authserver.web.incoming import Incoming, of_framework
+
+MAX_SAID = 10_000
+"""Answers that are kept to be said again; the one not asked for longest goes first."""
+
+_TELLING = ("authorization", "content-type", "content-encoding", "accept")
+"""The headers that the answer depends on. No header has a line break in it, and these come before the body."""
 
 _PARAMETERS = KNOWN_PARAMETERS | {"token", "token_type_hint", "request"}
 
 
-def introspection_blueprint(introspection: TokenIntrospection, authorization: Authorization) -> Blueprint:
-    """Return the endpoints that speak about a token which somebody holds."""
-    blueprint = Blueprint("introspection", __name__)
+class IntrospectView:
+    """The introspection endpoint (RFC 7662 section 2)."""
 
-    @blueprint.post("/auth/introspect")
-    def introspect() -> Response:
-        now, form = clock.now(), single_values(form_pairs(request), known=_PARAMETERS)
-        signed = _wants_jwt()
-        if signed and "Authorization" not in request.headers and "client_assertion" not in form:
+    def __init__(self, introspection: TokenIntrospection, authorization: Authorization) -> None:
+        self._introspection, self._authorization = introspection, authorization
+
+    def answer(self, request: Incoming, *, now: int) -> Answer:
+        """Return what the token is worth now; raises AuthServerError."""
+        return self.judge(request, now=now).answer
+
+    def judge(self, request: Incoming, *, now: int) -> "Judged":
+        """Return the answer, and for how long it would be the same; raises AuthServerError."""
+        form = single_values(form_pairs(request), known=_PARAMETERS)
+        signed = _wants_jwt(request)
+        if signed and request.header("authorization") is None and "client_assertion" not in form:
             # RFC 9701 section 5: a signed answer names its caller, so without one the request is a 400.
             raise InvalidClient(detail="a signed answer was asked for without credentials", reason="login_required")
-        caller = caller_of(request, authorization, now=now, form=form)
+        caller = caller_of(request, self._authorization, now=now, form=form)
         try:
-            authorization.require_name(caller, _own("auth-introspect"), scope=INTROSPECT)
+            self._authorization.require_name(caller, _own(request, "auth-introspect"), scope=INTROSPECT)
         except InsufficientScope as error:
             # RFC 7662 section 2.3: a bearer token with too little privilege is a 401.
             raise LoginRequired(detail=error.detail, reason=error.reason) from error
         described = _described_request(form)
-        answer = introspection.introspect(_token(form), caller=caller.client, request=described, now=now)
-        if not signed:
-            return respond(render.json_answer(answer))
-        jwt = introspection.signed(answer, caller=caller.client, now=now)
-        return respond(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE))
+        answer = self._introspection.introspect(_token(form), caller=caller.client, request=described, now=now)
+        if signed:
+            jwt = self._introspection.signed(answer, caller=caller.client, now=now)
+            return Judged(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE))
+        # A caller's own token or assertion has an end of its own; a secret is as good as the registration.
+        return Judged(render.json_answer(answer), answer.get("exp", 0) if _is_basic(request) else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An answer. Until `good_until` (epoch seconds) the same request gets the same, while nothing else changes."""
+
+    answer: Answer
+    good_until: int = 0
+
+
+class QuickIntrospectView:
+    """The introspection endpoint twice: over what is at hand, and over what has to be asked for.
+
+    What it answered at hand is kept, to be said again to the same request while registry, revocations and our keys
+    are what they were and the token has not expired.
+    """
+
+    def __init__(
+        self, asking: IntrospectView, *, at_hand: IntrospectView, present: Present, key_set: Callable[[], object]
+    ) -> None:
+        self._asking, self._at_hand, self._present, self._key_set = asking, at_hand, present, key_set
+        self._said: OrderedDict[bytes, tuple[int, object, Judged]] = OrderedDict()
+        self._secret = secrets.token_bytes(32)
+
+    def answer(self, request: Incoming, *, now: int) -> Answer:
+        """Return what the token is worth now; raises AuthServerError."""
+        return self._asking.answer(request, now=now)
+
+    def begin(self, request: Incoming, *, now: int, later: Later) -> Answer:  # noqa: ARG002 -- nothing comes later
+        """Return the same answer without waiting; raises NotAtHand or AuthServerError."""
+        number, key_set, name = self._present.look(), self._key_set(), self._name(request)
+        said = self._said.get(name)
+        if said is not None and said[0] == number and said[1] is key_set and now < said[2].good_until:
+            self._said.move_to_end(name)
+            return said[2].answer
+        judged = self._at_hand.judge(request, now=now)
+        if judged.good_until:
+            self._said[name] = number, key_set, judged
+            while len(self._said) > MAX_SAID:
+                self._said.popitem(last=False)
+        return judged.answer
+
+    def _name(self, request: Incoming) -> bytes:
+        """Return what tells this request from every other; without the key it tells nothing of its credentials."""
+        headers = "\n".join([request.query, *(request.header(name) or "" for name in _TELLING)])
+        whole = headers.encode("utf-8", "surrogatepass") + b"\n" + request.read_body()
+        return hashlib.blake2b(whole, key=self._secret, digest_size=16).digest()
+
+
+def revocation_blueprint(introspection: TokenIntrospection, authorization: Authorization) -> Blueprint:
+    """Return the revocation endpoint."""
+    blueprint = Blueprint("revocation", __name__)
 
     @blueprint.post("/auth/revoke")
     def revoke() -> Response:
-        now, form = clock.now(), single_values(form_pairs(request), known=_PARAMETERS)
-        caller = caller_of(request, authorization, now=now, form=form)
+        incoming = of_framework(request)
+        now, form = clock.now(), single_values(form_pairs(incoming), known=_PARAMETERS)
+        caller = caller_of(incoming, authorization, now=now, form=form)
         # RFC 7009 section 2.1: a client revokes its own tokens; only an operator revokes another's.
-        operator = authorization.is_operator(caller, _own("auth-revoke"))
+        operator = authorization.is_operator(caller, _own(incoming, "auth-revoke"))
         introspection.revoke(_token(form), owner=None if operator else caller.client, now=now)
         return respond(render.json_answer({}))
 
     return blueprint
 
 
-def _wants_jwt() -> bool:
+def _is_basic(request: Incoming) -> bool:
+    return (request.header("authorization") or "")[:6].lower() == "basic "
+
+
+def _wants_jwt(request: Incoming) -> bool:
     """Say whether the Accept header prefers the signed answer to the plain one; a wildcard does not."""
-    accepted = request.accept_mimetypes
+    header = request.header("accept")
+    if header is None or "jwt" not in header.lower():
+        return False
+    accepted = parse_accept_header(header, MIMEAccept)
     named = any(value.lower() == signed_introspection.MEDIA_TYPE for value, _ in accepted)
     return named and accepted[signed_introspection.MEDIA_TYPE] >= max(accepted[render.JSON], 0.001)
 
 
-def _own(interaction: str) -> PolicyRequest:
+def _own(request: Incoming, interaction: str) -> PolicyRequest:
     return PolicyRequest(method=request.method, path=request.path, interaction=interaction)
 
 

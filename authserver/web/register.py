@@ -13,6 +13,7 @@ from authserver.services.authorization import Authorization
 from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.web.callers import authorization_header
 from authserver.web.errors import respond
+from authserver.web.incoming import of_framework
 from authserver.web.verify import REALM
 
 
@@ -22,7 +23,7 @@ def registration_blueprint(registration: DynamicRegistration, authorization: Aut
 
     @blueprint.post("/auth/register")
     def register() -> Response:
-        header = authorization_header(request)
+        header = authorization_header(of_framework(request))
         if header is None or header[0] != "bearer":
             raise TokenRequired(detail="registration without an initial token", headers={"WWW-Authenticate": REALM})
         caller = authorization.by_token(header[1], now=clock.now())

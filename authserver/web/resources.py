@@ -24,6 +24,7 @@ from authserver.services.ports import ACCESS_POLICY, CLIENT, StoredResource
 from authserver.services.registration import Registration, representation
 from authserver.web.callers import caller_of
 from authserver.web.errors import respond
+from authserver.web.incoming import of_framework
 
 _JSON_TYPES = ("application/json", "application/fhir+json")
 _TYPES = f"any({CLIENT}, {ACCESS_POLICY})"
@@ -91,7 +92,7 @@ class Resources:
         return respond(render.informed("Keys fetched for this client until now are used no more."))
 
     def _caller(self, resource_type: str, resource_id: str | None, *, interaction: str, letter: str) -> Caller:
-        caller = caller_of(request, self._authorization, now=clock.now())
+        caller = caller_of(of_framework(request), self._authorization, now=clock.now())
         described = PolicyRequest(
             method=request.method,
             path=request.path,

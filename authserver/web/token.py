@@ -1,34 +1,70 @@
 """POST /auth/token: form pairs in, JSON that nobody stores out. No rule lives here."""
 
-from flask import Blueprint, Response, request
+from functools import partial
 
-from authserver import clock
 from authserver.errors import InvalidClient, InvalidClientCredentials
 from authserver.protocol import render, token_request
+from authserver.protocol.render import Answer
+from authserver.protocol.token_request import TokenRequest
+from authserver.services.at_hand import Present
+from authserver.services.client_authentication import Proof
+from authserver.services.ports import ClaimOutcome, ClaimQueue
 from authserver.services.token_issuance import TokenIssuance
-from authserver.web.errors import respond
+from authserver.web.direct_path import Later
 from authserver.web.forms import form_pairs
-from authserver.web.sources import source
+from authserver.web.incoming import Incoming
 
 
-def token_blueprint(issuance: TokenIssuance) -> Blueprint:
-    """Return the token endpoint (RFC 6749 section 3.2)."""
-    blueprint = Blueprint("token", __name__)
+class TokenView:
+    """The token endpoint (RFC 6749 section 3.2). `at_hand` is the same use case over what needs no waiting."""
 
-    @blueprint.post("/auth/token")
-    def token() -> Response:
-        pairs = form_pairs(request)
-        _refuse_header(pairs)
-        asked = token_request.sent_from(token_request.parse(pairs), source(request))
-        issued = issuance.issue(asked, now=clock.now())
-        return respond(render.json_answer(issued))
+    def __init__(
+        self, issuance: TokenIssuance, *, at_hand: TokenIssuance, present: Present, claims: ClaimQueue
+    ) -> None:
+        self._issuance, self._at_hand, self._present, self._claims = issuance, at_hand, present, claims
+        self._delivered = False
 
-    return blueprint
+    def answer(self, request: Incoming, *, now: int) -> Answer:
+        """Return the token response; raises AuthServerError."""
+        return render.json_answer(self._issuance.issue(_asked(request), now=now))
+
+    def begin(self, request: Incoming, *, now: int, later: Later) -> None:
+        """Prove the client with what is at hand, let its jti be claimed together with others, and go on then."""
+        asked, number = _asked(request), self._present.look()
+        proof = self._at_hand.authentication.prove(asked.client, now=now)
+        if not self._delivered:
+            self._claims.deliver_by(later.soon)
+            self._delivered = True
+
+        def claimed(outcome: ClaimOutcome) -> None:
+            if outcome.failure is None and outcome.change != number:
+                # Somebody changed the registry meanwhile: what the proof rests on is looked up anew.
+                later.finish_in_thread(partial(self._proven_anew, asked, outcome, now=now))
+            else:
+                later.finish(partial(self._claimed, asked, proof, outcome, now=now))
+
+        self._claims.submit(proof.client.id, proof.assertion.jti, until=proof.assertion.until, done=claimed)
+
+    def _proven_anew(self, asked: TokenRequest, outcome: ClaimOutcome, *, now: int) -> Answer:
+        proof = self._issuance.authentication.prove(asked.client, now=now)
+        return self._claimed(asked, proof, outcome, now=now)
+
+    def _claimed(self, asked: TokenRequest, proof: Proof, outcome: ClaimOutcome, *, now: int) -> Answer:
+        if outcome.failure is not None:
+            raise outcome.failure
+        client = self._issuance.authentication.accept(proof, claimed=outcome.claimed)
+        return render.json_answer(self._issuance.issue_to(client, asked, now=now))
 
 
-def _refuse_header(pairs: list[tuple[str, str]]) -> None:
+def _asked(request: Incoming) -> TokenRequest:
+    pairs = form_pairs(request)
+    _refuse_header(request, pairs)
+    return token_request.parse(pairs, source=request.source)
+
+
+def _refuse_header(request: Incoming, pairs: list[tuple[str, str]]) -> None:
     """Refuse the Authorization header: this endpoint authenticates by assertion alone."""
-    if "Authorization" not in request.headers:
+    if request.header("authorization") is None:
         return
     if any(name == "client_assertion" for name, _ in pairs):
         # RFC 7521 section 4.2.1: two mechanisms at once are invalid_client.

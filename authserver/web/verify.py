@@ -11,6 +11,7 @@ from authserver.protocol.forwarded_request import ForwardedRequest
 from authserver.services.forward_auth import ForwardAuth
 from authserver.web.callers import authorization_header
 from authserver.web.errors import respond
+from authserver.web.incoming import of_framework
 
 REALM = 'Bearer realm="authserver"'
 _PREFIX = "/auth/verify"
@@ -56,7 +57,7 @@ def _from_headers() -> ForwardedRequest:
 
 
 def _answer(forward_auth: ForwardAuth, described: ForwardedRequest) -> Response:
-    header = authorization_header(request)
+    header = authorization_header(of_framework(request))
     if header is None or header[0] != "bearer":
         raise TokenRequired(detail="forward-auth without a bearer token", headers={"WWW-Authenticate": REALM})
     try:

@@ -27,7 +27,7 @@ def postgresql_stores(postgres: PostgresCluster) -> Iterator[SqlStores]:
     """Stores on one PostgreSQL database that the whole suite shares; making one for every test takes long."""
     engine = open_engine(postgres.create_database())
     upgrade(engine)
-    yield SqlStores(engine)
+    yield SqlStores(engine, at_hand_seconds=0)
     engine.dispose()
 
 

@@ -74,7 +74,7 @@ def test_empty_database_is_not_current_and_is_after_the_upgrade(database_url: st
 
     after = (current_revision(engine), is_current(engine))
     engine.dispose()
-    assert (before, after) == ((None, False), ("0004", True))
+    assert (before, after) == ((None, False), ("0005", True))
 
 
 def test_second_upgrade_changes_nothing(database_url: str) -> None:
@@ -109,6 +109,9 @@ def test_tokens_alive_at_the_upgrade_live_on(database_url: str) -> None:
     engine = open_engine(database_url)
     upgrade(engine)
     with engine.begin() as connection:
+        connection.execute(text("DROP TABLE registry_change"))
+        connection.execute(text("DROP INDEX ix_revoked_jti_change"))
+        connection.execute(text("ALTER TABLE revoked_jti DROP COLUMN change"))
         connection.execute(text("DROP TABLE purge_mark"))
         connection.execute(text("ALTER TABLE resource DROP COLUMN token_generation"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
@@ -138,6 +141,7 @@ def test_used_jtis_are_purged_and_links_found_by_index(database_url: str) -> Non
     assert indexes == {
         ("used_jti", ("until",)),
         ("revoked_jti", ("until",)),
+        ("revoked_jti", ("change",)),
         ("receipt", ("until",)),
         ("resource_link", ("resource_type", "id")),
     }

@@ -9,7 +9,8 @@ import pytest
 
 from authserver.adapters.memory import MemoryStores
 from authserver.adapters.sql.engine import DatabaseUrlError, open_engine
-from authserver.adapters.sql.jtis import BATCH, used_jti_key
+from authserver.adapters.sql.jti_key import used_jti_key
+from authserver.adapters.sql.jtis import BATCH
 from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
 from authserver.errors import StorageUnavailable, VersionConflict

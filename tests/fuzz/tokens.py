@@ -14,6 +14,7 @@ import joserfc.jws
 import jwt
 
 from authserver.adapters.memory import MemoryReplayGuard, MemoryResourceStore
+from authserver.adapters.memory_changes import MemoryChanges
 from authserver.errors import InvalidClient
 from authserver.protocol import jose
 from authserver.protocol.assertion import Expected
@@ -50,7 +51,7 @@ def open_authentication() -> ClientAuthentication:
     store.put(CLIENT, CLIENT_ID, client_resource(), now=NOW)
     published = {"keys": [pair(algorithm).jwk for algorithm in ALGORITHMS]}
     return ClientAuthentication(
-        Registry(store, rules=rules, audit_log=RecordingAuditLog()),
+        Registry(store, MemoryChanges(), rules=rules, audit_log=RecordingAuditLog()),
         StaticJwks({JWKS_URI: published}),
         MemoryReplayGuard(),
         expected=Expected(ISSUER, frozenset({ISSUER, TOKEN_URL})),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from authserver.adapters.memory import MemoryReplayGuard, MemoryResourceStore
+from authserver.adapters.memory_changes import MemoryChanges
 from authserver.errors import InvalidClient
 from authserver.protocol import jose, render
 from authserver.protocol.assertion import Expected
@@ -55,7 +56,7 @@ class Server:
         if algorithms:
             rules = ClientRules(algorithms=algorithms)
         self.authentication = ClientAuthentication(
-            Registry(store, rules=rules, audit_log=self.audit_log),
+            Registry(store, MemoryChanges(), rules=rules, audit_log=self.audit_log),
             self.jwks,
             self.guard,
             expected=Expected(ISSUER, frozenset({ISSUER, TOKEN_URL})),

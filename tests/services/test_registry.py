@@ -63,7 +63,7 @@ def test_what_is_no_id_is_nobody_and_is_not_asked_for(server: Server, client_id:
     """Threat G03: a database may refuse such text with an error of its own."""
     store = WatchedStore(server.parts.stores.resources)
     rules = server.services.registration.rules
-    registry = Registry(store, rules=rules, audit_log=server.parts.audit_log)
+    registry = Registry(store, server.parts.stores.changes, rules=rules, audit_log=server.parts.audit_log)
 
     assert registry.client(client_id) is None
     assert registry.client(CLIENT_ID) is not None
@@ -117,7 +117,8 @@ def test_only_so_many_clients_are_kept(server: Server, registry: Registry) -> No
     for number in range(3):
         store.put(CLIENT, f"c-{number}", client_resource(), now=NOW)
 
-    kept_few = Registry(store, rules=server.services.registration.rules, audit_log=server.parts.audit_log, max_kept=2)
+    rules, changes = server.services.registration.rules, server.parts.stores.changes
+    kept_few = Registry(store, changes, rules=rules, audit_log=server.parts.audit_log, max_kept=2)
     compiled = [kept_few.client(f"c-{number}") for number in (0, 1, 2, 0)]
 
     assert compiled[0] is not compiled[3]

@@ -79,7 +79,8 @@ def storage_errors() -> Iterator[None]:
     """Turn every error of the database library into StorageUnavailable."""
     try:
         yield
-    except (SQLAlchemyError, OverflowError) as error:  # sqlite3 has no error of its own for an integer too large
+    # sqlite3 has no error of its own for an integer too large
+    except (SQLAlchemyError, sqlite3.Error, psycopg.Error, OverflowError) as error:
         raise StorageUnavailable(detail=_first_line(error)) from error
 
 

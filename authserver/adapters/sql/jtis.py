@@ -4,16 +4,16 @@ Both forget in small transactions, so that purging never holds up a request for 
 down up to which moment: what could have been forgotten is never taken for new, though a clock be set back (threat B14).
 """
 
-import hashlib
 import time
-from collections.abc import Mapping
-from typing import Any
 
-from sqlalchemy import Column, Connection, Table, bindparam, delete, select, union_all, update
+from sqlalchemy import Column, Table, bindparam, delete, select, text, union_all, update
 
+from authserver.adapters.sql.changes import NUMBER_SQL, SqlChanges, count_change
+from authserver.adapters.sql.claims import SqlClaimQueue
 from authserver.adapters.sql.database import Database, insert_if_absent
+from authserver.adapters.sql.jti_key import used_jti_key
 from authserver.adapters.sql.tables import purge_mark, revoked_jti, used_jti
-from authserver.errors import StorageUnavailable
+from authserver.services.ports import Revocations
 
 BATCH = 500
 """Rows forgotten per transaction."""
@@ -26,40 +26,22 @@ _REVOKED = union_all(
         purge_mark.c.name == revoked_jti.name, purge_mark.c.moment > bindparam("expires_at")
     ),
 )
-_MARK = select(purge_mark.c.moment).where(purge_mark.c.name == used_jti.name)
-
-
-def used_jti_key(client_id: str, jti: str) -> bytes:
-    """Return the 16 bytes under which a client's jti is remembered.
-
-    A SHA-256, cut to 16 bytes, over both values, the first led by its length in bytes: no two pairs have the
-    same encoding (threat B11). A jti is the sender's choice, so a lone surrogate must not be an error.
-    """
-    client, identifier = (value.encode("utf-8", "surrogatepass") for value in (client_id, jti))
-    return hashlib.sha256(len(client).to_bytes(8, "big") + client + identifier).digest()[:16]
+_REVOKED_SINCE = select(revoked_jti.c.jti, revoked_jti.c.until).where(revoked_jti.c.change > bindparam("of_change"))
+_FORGOTTEN = select(purge_mark.c.moment).where(purge_mark.c.name == revoked_jti.name)
 
 
 class SqlReplayGuard:
     """ReplayGuard (see the port) on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._insert = insert_if_absent(used_jti, database.dialect).returning(used_jti.c.until)
+    def __init__(self, database: Database, claims: SqlClaimQueue) -> None:
+        self._database, self._claims = database, claims
 
     def claim(self, client_id: str, jti: str, *, until: int) -> bool:
-        """Claim the jti by one insert; False when it was claimed before."""
-        row = {"key": used_jti_key(client_id, jti), "until": until}
-        claimed, mark = self._database.once(lambda connection: self._claim(connection, row))
-        if claimed and until < mark:
-            # The clock was set back after a purge: an earlier claim of this jti may be among what was forgotten.
-            raise StorageUnavailable(detail=f"claims until {mark} are forgotten", reason="clock_set_back")
-        return claimed
-
-    def _claim(self, connection: Connection, row: Mapping[str, Any]) -> tuple[bool, int]:
-        # A row comes back when one was inserted. rowcount would not say: psycopg reports -1 (threat B10).
-        claimed = bool(connection.execute(self._insert, row).all())
-        # Read after the insert: a purge writes its mark before it deletes, so who found no row sees the mark.
-        return claimed, connection.execute(_MARK).scalar() or 0
+        """Claim the jti together with others that come now; False when it was claimed before."""
+        outcome = self._claims.claim(client_id, jti, until=until)
+        if outcome.failure is not None:
+            raise outcome.failure
+        return outcome.claimed
 
     def was_claimed(self, client_id: str, jti: str) -> bool:
         """Say whether the jti was claimed, claiming nothing."""
@@ -74,14 +56,25 @@ class SqlReplayGuard:
 class SqlRevocationList:
     """RevocationList (see the port) on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, changes: SqlChanges) -> None:
+        self._database, self._changes = database, changes
         self._insert = insert_if_absent(revoked_jti, database.dialect)
 
     def revoke(self, jti: str, *, until: int) -> None:
         """Revoke the token with this jti; twice is as once."""
-        row = {"jti": jti, "until": until}
-        self._database.once(lambda connection: connection.execute(self._insert, row).close())
+        with self._changes.changing(), self._database.writing() as connection:
+            change = count_change(connection)
+            connection.execute(self._insert, {"jti": jti, "until": until, "change": change})
+        self._changes.spread()
+
+    def since(self, number: int) -> Revocations:
+        """Return what was revoked after this state of the registry; see the port."""
+        with self._database.reading() as connection:
+            present = connection.execute(text(NUMBER_SQL)).scalar() or 0
+            # After the number: what it counts is there, and what came later does no harm.
+            rows = connection.execute(_REVOKED_SINCE, {"of_change": number}).all()
+            forgotten = connection.execute(_FORGOTTEN).scalar() or 0
+        return Revocations({row.jti: row.until for row in rows}, present, forgotten)
 
     def is_revoked(self, jti: str, *, expires_at: int) -> bool:
         """Say whether the token was revoked, or could have been and was forgotten."""

@@ -4,12 +4,14 @@ A change reads that row locked, so changes of one resource happen one after the 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, bindparam, delete, insert, select, update
 
+from authserver.adapters.sql.changes import SqlChanges, count_change
 from authserver.adapters.sql.database import Database, insert_if_absent
 from authserver.adapters.sql.tables import resource, resource_link, resource_version
 from authserver.errors import VersionConflict
@@ -57,8 +59,8 @@ class _Change:
 class SqlResourceStore:
     """ResourceStore (see the port) on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, changes: SqlChanges) -> None:
+        self._database, self._changes = database, changes
 
     def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
         """Return the current version with its secret hash, or None."""
@@ -117,29 +119,44 @@ class SqlResourceStore:
             links=frozenset(links),
             revoke_tokens=revoke_tokens,
         )
-        with self._database.writing() as connection:
+        with self._changing() as connection:
             before = _locked(connection, change) or _created(connection, change)
             _require_version(before, change)
-            return _write(connection, change, before)
+            stored = _write(connection, change, before)
+        if not before.deleted:
+            self._changes.spread()
+        return stored
 
     def delete(
         self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
     ) -> StoredResource | None:
         """Delete and return the last version before it; None when there was none."""
         change = _Change(resource_type, resource_id, "DELETE", "{}", now, if_match)
-        with self._database.writing() as connection:
+        with self._changing() as connection:
             before = _locked(connection, change)
             _require_version(before, change)
             if before is None or before.deleted:
                 return None
             last = _version(connection, change, before.version_id)
             _write(connection, change, before)
+        self._changes.spread()
         return last
 
     def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
         """Start a new token generation by one write and return it; None when there is no such resource."""
         named = {"of_type": resource_type, "of_id": resource_id}
-        return self._database.once(lambda connection: connection.execute(_NEXT_TOKEN_GENERATION, named).scalar())
+        with self._changing() as connection:
+            generation: int | None = connection.execute(_NEXT_TOKEN_GENERATION, named).scalar()
+        self._changes.spread()
+        return generation
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        """Yield a connection inside one transaction that counts as a change of the registry."""
+        with self._changes.changing(), self._database.writing() as connection:
+            yield connection
+            # Last: the count is one row for all, and is held no longer than it has to be.
+            count_change(connection)
 
 
 def _locked(connection: Connection, change: _Change) -> Row[Any] | None:

@@ -2,6 +2,8 @@
 
 from sqlalchemy import Engine, text
 
+from authserver.adapters.sql.changes import AT_HAND_SECONDS, SqlChanges
+from authserver.adapters.sql.claims import SqlClaimQueue
 from authserver.adapters.sql.database import Database
 from authserver.adapters.sql.engine import WAIT_SECONDS
 from authserver.adapters.sql.jtis import SqlReplayGuard, SqlRevocationList
@@ -11,14 +13,26 @@ from authserver.services.ports import MAX_RECEIPTS
 
 
 class SqlStores:
-    """ResourceStore, ReplayGuard, RevocationList and ReceiptStore over one engine, which close() closes."""
+    """Every store of the registry over one engine, which close() closes."""
 
-    def __init__(self, engine: Engine, *, wait_seconds: float = WAIT_SECONDS, max_receipts: int = MAX_RECEIPTS) -> None:
-        """Build the stores; on SQLite a writer waits `wait_seconds` for its turn among the threads of the process."""
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+        max_receipts: int = MAX_RECEIPTS,
+        at_hand_seconds: float = AT_HAND_SECONDS,
+    ) -> None:
+        """Build the stores; on SQLite a writer waits `wait_seconds` for its turn among the threads of the process.
+
+        `at_hand_seconds` must be the same in every process on one database.
+        """
         self.database = Database(engine, wait_seconds=wait_seconds)
-        self.resources = SqlResourceStore(self.database)
-        self.replay_guard = SqlReplayGuard(self.database)
-        self.revocations = SqlRevocationList(self.database)
+        self.changes = SqlChanges(self.database, engine, at_hand_seconds=at_hand_seconds)
+        self.claims = SqlClaimQueue(self.database, wait_seconds=wait_seconds)
+        self.resources = SqlResourceStore(self.database, self.changes)
+        self.replay_guard = SqlReplayGuard(self.database, self.claims)
+        self.revocations = SqlRevocationList(self.database, self.changes)
         self.receipts = SqlReceiptStore(self.database, max_rows=max_receipts)
 
     def ping(self) -> None:
@@ -27,5 +41,7 @@ class SqlStores:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
-        """Close every connection."""
+        """Write what waits, then close every connection."""
+        self.claims.close()
+        self.changes.close()
         self.database.close()

@@ -88,8 +88,10 @@ revoked_jti = Table(
     metadata,
     Column("jti", CODE_POINTS, nullable=False),
     Column("until", BigInteger, nullable=False),  # the token's exp, epoch seconds
+    Column("change", BigInteger, nullable=False, server_default=text("0")),  # see registry_change
     PrimaryKeyConstraint("jti", name="pk_revoked_jti"),
     Index("ix_revoked_jti_until", "until"),
+    Index("ix_revoked_jti_change", "change"),
     sqlite_with_rowid=False,
 )
 
@@ -100,6 +102,16 @@ purge_mark = Table(
     Column("name", String(16), nullable=False),
     Column("moment", BigInteger, nullable=False),
     PrimaryKeyConstraint("name", name="pk_purge_mark"),
+)
+
+# One row: how many changes of the registry and of the revocations there were. Each is counted in its own transaction,
+# and the row stays locked until that ends, so the count grows in the order of the commits.
+registry_change = Table(
+    "registry_change",
+    metadata,
+    Column("name", String(16), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    PrimaryKeyConstraint("name", name="pk_registry_change"),
 )
 
 # Why a request was refused, by the request id of the answer. The body is JSON without any secret.

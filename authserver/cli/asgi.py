@@ -1,4 +1,4 @@
-"""Stand between granian and the WSGI applications: read each body under a deadline, then give the request a thread.
+"""A WSGI application behind an event loop: read each body under a deadline, then give the request a thread.
 
 A sender that is slow costs a coroutine and at most `BODY_BYTES` of memory, never one of the few threads (threat E12).
 """
@@ -8,18 +8,18 @@ import io
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope  # type: ignore[attr-defined]
 
 from authserver.errors import AuthServerError, BodyTooSlow
 from authserver.protocol import render
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+    from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
 BODY_SECONDS = 5.0
 """How long a request may take to send its whole body."""
@@ -35,6 +35,10 @@ Headers = list[tuple[str, str]]
 Environ = dict[str, Any]
 
 
+class _Gone(Exception):
+    """The caller broke off in the middle: there is nobody to answer."""
+
+
 @dataclass
 class _Answer:
     """What the application answered: complete, or with more to come from `rest`."""
@@ -46,33 +50,34 @@ class _Answer:
 
 
 class Front:
-    """An RSGI application over a WSGI one. `threads` requests are worked on at a time, the others wait."""
+    """An ASGI application over a WSGI one. Requests are worked on in `threads`; when all are busy, the others wait."""
 
-    def __init__(self, application: "WSGIApplication", *, threads: int, body_seconds: float = BODY_SECONDS) -> None:
-        self._application, self._body_seconds = application, body_seconds
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+    def __init__(
+        self, application: "WSGIApplication", *, threads: Executor, body_seconds: float = BODY_SECONDS
+    ) -> None:
+        self._application, self._threads, self._body_seconds = application, threads, body_seconds
 
-    async def __call__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+    async def __call__(self, scope: "HTTPScope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
         """Answer one request."""
-        headers = scope.headers.items()
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         try:
-            body = await self._body(headers, protocol)
+            body = await self._body(headers, receive)
         except TimeoutError:
-            _refuse(BodyTooSlow(), scope.path, protocol)
+            await _refuse(BodyTooSlow(), scope["path"], send)
             return
-        except (ProtocolClosed, ProtocolError):
-            return  # the caller has gone, or broke off in the middle: there is nobody to answer
+        except _Gone:
+            return
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._threads, self._answer, environ(scope, headers, body))
-        await self._send(answer, protocol)
+        await self._send(answer, send)
 
-    async def _body(self, headers: Headers, protocol: HTTPProtocol) -> bytes:
+    async def _body(self, headers: Headers, receive: "ASGIReceiveCallable") -> bytes:
         sent = dict(headers)
         declared = sent.get("content-length", "0")
         # What is declared as too long is not read: the application answers 413 by the declaration.
-        if "transfer-encoding" not in sent and (declared == "0" or _exceeds(declared)):
+        if "transfer-encoding" not in sent and (declared == "0" or exceeds(declared)):
             return b""
-        return await asyncio.wait_for(_collected(protocol), self._body_seconds)
+        return await asyncio.wait_for(_collected(receive), self._body_seconds)
 
     def _answer(self, environ: Environ) -> _Answer:
         answer = _Answer()
@@ -89,36 +94,40 @@ class Front:
                 break
         return answer
 
-    async def _send(self, answer: _Answer, protocol: HTTPProtocol) -> None:
+    async def _send(self, answer: _Answer, send: "ASGISendCallable") -> None:
+        await send(_start(answer.status, answer.headers))
         if answer.rest is None:
-            protocol.response_bytes(answer.status, answer.headers, answer.body)
+            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
             return
         loop = asyncio.get_running_loop()
-        transport = protocol.response_stream(answer.status, answer.headers)
         piece: bytes | None = answer.body
         try:
             while piece is not None:
-                await transport.send_bytes(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
                 piece = await loop.run_in_executor(self._threads, next, answer.rest, None)
-        except (ProtocolClosed, ProtocolError):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
             await loop.run_in_executor(self._threads, _close, answer.rest)
 
 
-def environ(scope: Scope, headers: Headers, body: bytes) -> Environ:
+def environ(scope: "HTTPScope", headers: Headers, body: bytes) -> Environ:
     """Return the WSGI environ (PEP 3333) of a request; nothing of the process's own environment is in it."""
-    host, _, port = scope.server.rpartition(":")
+    host, port = scope.get("server") or ("", None)
+    query = scope["query_string"].decode("latin-1")
+    raw_path = (scope.get("raw_path") or b"").decode("latin-1")
     made: Environ = {
         # Methods are case-sensitive (RFC 9110 section 9.1), but the framework would read `post` as POST (threat G06).
-        "REQUEST_METHOD": scope.method if scope.method.isupper() else "UNKNOWN",
+        "REQUEST_METHOD": scope["method"] if scope["method"].isupper() else "UNKNOWN",
         "SCRIPT_NAME": "",
-        "PATH_INFO": scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
+        "PATH_INFO": scope["path"].encode("utf-8", "surrogateescape").decode("latin-1"),
+        "QUERY_STRING": query,
+        "REQUEST_URI": f"{raw_path}?{query}" if query else raw_path,
         "SERVER_NAME": host,
-        "SERVER_PORT": port,
-        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": scope.client.rpartition(":")[0],
+        "SERVER_PORT": str(port or ""),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": (scope.get("client") or ("",))[0],
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope.scheme,
+        "wsgi.url_scheme": scope["scheme"],
         "wsgi.input": io.BytesIO(body),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
@@ -130,6 +139,11 @@ def environ(scope: Scope, headers: Headers, body: bytes) -> Environ:
     if body:
         made["CONTENT_LENGTH"] = str(len(body))
     return made
+
+
+def exceeds(declared: str) -> bool:
+    """Say whether a Content-Length is more than is read of any body."""
+    return declared.isdecimal() and int(declared) > BODY_BYTES
 
 
 def _variables(headers: Headers) -> dict[str, str]:
@@ -148,16 +162,14 @@ def _variables(headers: Headers) -> dict[str, str]:
     return found
 
 
-def _exceeds(declared: str) -> bool:
-    return declared.isdecimal() and int(declared) > BODY_BYTES
-
-
-async def _collected(protocol: HTTPProtocol) -> bytes:
-    body = bytearray()
-    async for piece in protocol:
-        body += piece
-        if len(body) > BODY_BYTES:
-            break
+async def _collected(receive: "ASGIReceiveCallable") -> bytes:
+    body, more = bytearray(), True
+    while more and len(body) <= BODY_BYTES:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _Gone
+        body += message["body"]
+        more = message["more_body"]
     return bytes(body)
 
 
@@ -166,21 +178,31 @@ def _closing(result: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from result
     finally:
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
+        _close(result)
 
 
-def _close(pieces: Iterator[bytes]) -> None:
+def _close(pieces: Iterable[bytes]) -> None:
     close = getattr(pieces, "close", None)
     if close is not None:
         close()
 
 
-def _refuse(error: AuthServerError, path: str, protocol: HTTPProtocol) -> None:
+def _start(status: int, headers: Headers) -> Any:
+    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return {"type": "http.response.start", "status": status, "headers": encoded}
+
+
+async def _refuse(error: AuthServerError, path: str, send: "ASGISendCallable") -> None:
+    answer = refusal(error, path)
+    length = ("Content-Length", str(len(answer.body)))
+    await send(_start(answer.status, [*answer.headers.items(), length, ("Connection", "close")]))
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+
+def refusal(error: AuthServerError, path: str) -> render.Answer:
+    """Return the answer to a request that no application ever saw, logged under a request id of its own."""
     oauth = path.startswith(("/auth/", "/.well-known/"))
     answer = render.oauth_error(error) if oauth else render.operation_outcome(error)
     request_id = secrets.token_hex(8)
     _log.info("refused", request_id=request_id, status=answer.status, code=error.oauth_code, reason=error.reason)
-    own = [("X-Request-Id", request_id), ("Connection", "close")]
-    protocol.response_bytes(answer.status, [*answer.headers.items(), *own], answer.body)
+    return render.Answer(answer.status, {**answer.headers, "X-Request-Id": request_id}, answer.body)

@@ -1,0 +1,182 @@
+"""In which state the registry is: a count in the database, and what a process knows of it without asking.
+
+On SQLite the count is read anew each time, which takes a few microseconds. On PostgreSQL a thread asks for it all the
+time, so that nobody waits for a round trip.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from authserver.adapters.sql.database import Database
+from authserver.adapters.sql.engine import is_sqlite
+from authserver.adapters.sql.tables import registry_change
+from authserver.errors import StorageUnavailable
+
+POLL_SECONDS = 0.05
+"""Time between two questions to PostgreSQL."""
+
+AT_HAND_SECONDS = 0.25
+"""How old an answer may be, counted from the question. A change that takes something away is acknowledged only after
+so long, when no process can still hold what was before it: what was revoked is revoked everywhere by then."""
+
+NUMBER_SQL = "SELECT number FROM registry_change WHERE name = 'registry'"
+
+_REGISTRY = "registry"
+_NUMBER = select(registry_change.c.number).where(registry_change.c.name == bindparam("of_name"))
+
+
+def count_change(connection: Connection) -> int:
+    """Count a change in the transaction that makes it; return its number."""
+    first = {"name": _REGISTRY, "number": 1}
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(registry_change).values(first)
+    counted = statement.on_conflict_do_update(
+        index_elements=[registry_change.c.name], set_={"number": registry_change.c.number + 1}
+    )
+    return int(connection.execute(counted.returning(registry_change.c.number)).scalar_one())
+
+
+class SqlChanges:
+    """Changes (see the port) on SQLite or PostgreSQL. `engine` is the database's own."""
+
+    def __init__(self, database: Database, engine: Engine, *, at_hand_seconds: float = AT_HAND_SECONDS) -> None:
+        self._database, self._at_hand_seconds = database, at_hand_seconds
+        self._watch: _Watch = (
+            _FileWatch(engine) if is_sqlite(engine) else _PollingWatch(self.number, at_hand_seconds=at_hand_seconds)
+        )
+
+    def number(self) -> int:
+        """Ask the database for the present number; raises StorageUnavailable."""
+        with self._database.reading() as connection:
+            return connection.execute(_NUMBER, {"of_name": _REGISTRY}).scalar() or 0
+
+    def at_hand(self) -> int | None:
+        """Return the number of at most half a second ago, waiting for nothing; None without one."""
+        return self._watch.at_hand()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Enclose a transaction that changes the registry: what was known before its end no longer counts after it."""
+        try:
+            yield
+        finally:
+            self._watch.changed()
+
+    def spread(self) -> None:
+        """Return when every process has noticed what was changed before; see AT_HAND_SECONDS."""
+        self._watch.spread()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._watch.close()
+
+
+class _Watch(Protocol):
+    def at_hand(self) -> int | None: ...
+
+    def changed(self) -> None: ...
+
+    def spread(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _FileWatch:
+    """Reads the count from the file by a connection of its own, each time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: PoolProxiedConnection | None = None
+        self._cursor: DBAPICursor | None = None
+        self._lock = threading.Lock()
+
+    def at_hand(self) -> int | None:
+        with self._lock:
+            try:
+                cursor = self._open()
+                cursor.execute(NUMBER_SQL)
+                row = cursor.fetchone()
+            except (sqlite3.Error, StorageUnavailable):
+                self._drop()
+                return None
+            return int(row[0]) if row else 0
+
+    def changed(self) -> None:
+        """Nothing was kept."""
+
+    def spread(self) -> None:
+        """Whoever reads the file sees it."""
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _open(self) -> DBAPICursor:
+        if self._cursor is None:
+            self._connection = self._engine.raw_connection()
+            self._cursor = self._connection.cursor()
+        return self._cursor
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._cursor = None
+
+
+class _PollingWatch:
+    """A thread that asks for the count all the time, begun by the first question to it."""
+
+    def __init__(
+        self, ask: Callable[[], int], *, at_hand_seconds: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask, self._at_hand_seconds, self._monotonic = ask, at_hand_seconds, monotonic
+        self._seen: tuple[int, float] | None = None
+        self._changed_at = float("-inf")
+        self._wake, self._closed = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def at_hand(self) -> int | None:
+        if self._thread is None:
+            self._start()
+        seen = self._seen
+        if seen is None or seen[1] < self._changed_at or self._monotonic() - seen[1] > self._at_hand_seconds:
+            return None
+        return seen[0]
+
+    def changed(self) -> None:
+        self._changed_at = self._monotonic()
+        self._wake.set()
+
+    def spread(self) -> None:
+        time.sleep(self._at_hand_seconds)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(target=self._run, name="registry-watch", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            self._wake.clear()
+            asked_at = self._monotonic()
+            try:
+                self._seen = self._ask(), asked_at
+            except StorageUnavailable:
+                self._seen = None  # and nothing is at hand until the database answers again
+            self._wake.wait(POLL_SECONDS)

@@ -1,0 +1,29 @@
+"""What is counted while serving, as a port: requests, fetches of key sets, hits of caches."""
+
+from typing import Protocol
+
+
+class Meter(Protocol):
+    """Counts what happens, for the operator; costs next to nothing and never fails."""
+
+    def request(self, endpoint: str, method: str, status: int, reason: str | None, seconds: float) -> None:
+        """Count an answer. `endpoint` is a route's template, `reason` the code of a refusal, None for a success."""
+
+    def jwks_fetch(self, outcome: str, seconds: float) -> None:
+        """Count a fetch of a client's key set by its outcome, `ok` or a reason code."""
+
+    def cache(self, name: str, *, hit: bool) -> None:
+        """Count a look into one of this process's caches."""
+
+
+class NoMeter:
+    """A Meter that counts nothing."""
+
+    def request(self, endpoint: str, method: str, status: int, reason: str | None, seconds: float) -> None:
+        """Count nothing."""
+
+    def jwks_fetch(self, outcome: str, seconds: float) -> None:
+        """Count nothing."""
+
+    def cache(self, name: str, *, hit: bool) -> None:
+        """Count nothing."""
