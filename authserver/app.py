@@ -12,8 +12,9 @@ from authserver.adapters.key_files import open_signer
 from authserver.adapters.receipt_writer import ReceiptWriter
 from authserver.adapters.secret_hashes import Argon2Hasher
 from authserver.adapters.sql.engine import open_engine
+from authserver.adapters.sql.failover import FailoverFence
 from authserver.adapters.sql.stores import SqlStores
-from authserver.protocol import metadata, source_address
+from authserver.protocol import assertion, metadata, source_address
 from authserver.protocol.jwks import JwkSet, parse_document
 from authserver.services.metering import Meter, NoMeter
 from authserver.services.ports import JwksSource
@@ -50,13 +51,18 @@ MAX_BODY = 65_536
 """Bytes of a request body; a token request needs a few thousand, a Client with inline keys some more."""
 
 
+HOST_SKEW_SECONDS = 30
+"""By how much the clocks of two hosts of ours may differ."""
+
 MAX_WAITING_FOR_SLOW_HOSTS = 3
 """Threads of a process that may wait for key hosts that fail or are slow; fewer than a process has (threat C09)."""
 
 
 def open_parts(settings: Settings) -> Parts:
     """Open the adapters that the settings name. The database must have been upgraded before."""
-    stores = SqlStores(open_engine(settings.database_url), max_receipts=settings.receipt_limit)
+    stores = SqlStores(
+        open_engine(settings.database_url), max_receipts=settings.receipt_limit, fence=_failover_fence(settings)
+    )
     return Parts(
         stores=stores,
         signer=open_signer(settings.keys_dir, algorithm=settings.signing_algorithm, times=settings.key_times),
@@ -138,6 +144,15 @@ def _metadata(settings: Settings) -> Mapping[str, Any]:
         "algorithms": settings.assertion_algorithms,
         "wildcard_types": settings.wildcard,
     }
+
+
+def _failover_fence(settings: Settings) -> FailoverFence:
+    """Return for how long after a failover what may have been lost with the old database is refused."""
+    # Every assertion whose `until` is later than this can only have been made after it (protocol.assertion.verify).
+    longest = assertion.MAX_LIFETIME + 2 * assertion.FUTURE_LEEWAY + assertion.EXPIRED_LEEWAY + 1
+    return FailoverFence(
+        assertion_seconds=longest + HOST_SKEW_SECONDS, token_seconds=settings.max_token_lifetime + HOST_SKEW_SECONDS
+    )
 
 
 def _jwks_source(settings: Settings) -> JwksSource:

@@ -51,6 +51,10 @@ class PostgresCluster:
             host=str(self.folder), user="postgres", dbname=database, autocommit=True, connect_timeout=5
         )
 
+    def start_standby(self) -> "PostgresStandby":
+        """Copy this server and start the copy as a standby that follows it, asynchronously."""
+        return PostgresStandby(self)
+
     def restart(self) -> None:
         """Stop the server as a crash would, and start it again on the same data."""
         self.process.send_signal(signal.SIGQUIT)
@@ -67,6 +71,14 @@ class PostgresCluster:
                 self.process.kill()
                 self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, program: str, *arguments: str | Path) -> None:
+        """Run one of PostgreSQL's programs as the server's user; raises RuntimeError when it fails."""
+        done = subprocess.run(
+            [self._binaries / program, *arguments], capture_output=True, text=True, check=False, **self._as_user()
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr}")
 
     def _initialise(self) -> None:
         arguments = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"]
@@ -119,6 +131,24 @@ class PostgresCluster:
         if self._user:
             common |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         return common
+
+
+class PostgresStandby(PostgresCluster):
+    """A standby on a socket of its own, which promote() makes a primary."""
+
+    def __init__(self, primary: PostgresCluster) -> None:
+        """Copy the primary and follow it."""
+        self._primary = primary
+        super().__init__()
+
+    def promote(self) -> None:
+        """End the recovery and wait until the server takes writes."""
+        with self.connect() as connection:
+            connection.execute("SELECT pg_promote(true)")
+
+    def _initialise(self) -> None:
+        source = ["-h", str(self._primary.folder), "-U", "postgres"]
+        self.run("pg_basebackup", *source, "-D", self.folder / "data", "-R", "--checkpoint=fast", "--no-sync")
 
 
 def find_binaries() -> Path:

@@ -69,7 +69,7 @@ class Front:
             return
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._threads, self._answer, environ(scope, headers, body))
-        await self._send(answer, send)
+        await self._send(answer, receive, send)
 
     async def _body(self, headers: Headers, receive: "ASGIReceiveCallable") -> bytes:
         sent = dict(headers)
@@ -94,19 +94,21 @@ class Front:
                 break
         return answer
 
-    async def _send(self, answer: _Answer, send: "ASGISendCallable") -> None:
+    async def _send(self, answer: _Answer, receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
         await send(_start(answer.status, answer.headers))
         if answer.rest is None:
             await send({"type": "http.response.body", "body": answer.body, "more_body": False})
             return
         loop = asyncio.get_running_loop()
         piece: bytes | None = answer.body
+        gone = asyncio.ensure_future(_gone(receive))  # whoever sends to a caller that has gone is not told
         try:
-            while piece is not None:
+            while piece is not None and not gone.done():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 piece = await loop.run_in_executor(self._threads, next, answer.rest, None)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            gone.cancel()
             await loop.run_in_executor(self._threads, _close, answer.rest)
 
 
@@ -171,6 +173,12 @@ async def _collected(receive: "ASGIReceiveCallable") -> bytes:
         body += message["body"]
         more = message["more_body"]
     return bytes(body)
+
+
+async def _gone(receive: "ASGIReceiveCallable") -> None:
+    """Return when the caller has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _closing(result: Iterable[bytes]) -> Iterator[bytes]:

@@ -44,11 +44,12 @@ def serve(part: Literal["auth", "fhir"] | None, **overrides: Any) -> None:
     loaded = configuration.load(role, **overrides)
     logs.configure(loaded.settings.log_format)
     serving.require_free_port(loaded.settings)
-    prepared = first_start.prepare(loaded, role)
-    for note in prepared.notes:
-        click.echo(f"warning: {note}", err=True)
-    serving.pass_on(overrides)
-    serving.run(loaded.settings, role, ready=lambda: _tell(loaded, role, prepared=prepared))
+    with serving.alone(loaded, role):
+        prepared = first_start.prepare(loaded, role)
+        for note in prepared.notes:
+            click.echo(f"warning: {note}", err=True)
+        serving.pass_on(overrides)
+        serving.run(loaded.settings, role, ready=lambda: _tell(loaded, role, prepared=prepared))
 
 
 def _tell(loaded: "Configuration", role: str, *, prepared: "Prepared") -> None:

@@ -9,18 +9,20 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import uvicorn
 
-from authserver.cli import wsgi
+from authserver.adapters.sql.one_server import hold_sqlite
+from authserver.cli import first_start, wsgi
 from authserver.cli.asgi import Front
-from authserver.cli.configuration import Role
+from authserver.cli.configuration import Configuration, Role
 from authserver.cli.failures import Failure
 from authserver.cli.http_protocol import Direct, Protocol, sweep
 from authserver.cli.supervisor import STOP_SECONDS, Supervisor, WorkerFailed
+from authserver.errors import StorageUnavailable
 from authserver.settings import PREFIX, Settings
 
 CONNECTIONS = 4_096
@@ -66,6 +68,24 @@ def pass_on(overrides: dict[str, Any]) -> None:
     """Hand the command line's options to the workers, which read their settings from the environment."""
     given = {name: value for name, value in overrides.items() if value is not None}
     os.environ.update({f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()})
+
+
+@contextmanager
+def alone(loaded: Configuration, role: Role) -> Iterator[None]:
+    """Be the one server on each SQLite database that is used; raises Failure when another server has one.
+
+    The parent holds them, so that workers can be replaced.
+    """
+    used = [] if role == "fhir" else [loaded.settings.database_url]
+    used += [] if role == "auth" else [loaded.fhir.fhir_database_url]
+    first_start.make_private(loaded.settings.instance_dir)
+    with ExitStack() as held:
+        for url in used:
+            try:
+                held.enter_context(hold_sqlite(url))
+            except StorageUnavailable as error:
+                raise Failure(f"{error.detail}.") from error
+        yield
 
 
 def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
@@ -122,6 +142,7 @@ def _serve(role: Role, listener: socket.socket, ready: Callable[[], None]) -> No
             loop="auto",
             interface="asgi3",
             log_config=None,
+            log_level="error",
             access_log=False,
             proxy_headers=False,
             server_header=False,

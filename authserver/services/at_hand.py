@@ -4,6 +4,7 @@ These are the ports of the use cases once more, for a caller who must not wait: 
 or raises NotAtHand. docs/caches.md says what is kept and what drops it.
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -25,19 +26,30 @@ class NotAtHand(Exception):
 
 
 class Present:
-    """The state of the registry that one request is answered by, looked up once; for one thread only."""
+    """The state of the registry that one request is answered by, looked up once; for one thread only.
+
+    `required` is the state that kept values must be of at least, `oldest` the state of the oldest one that was used.
+    """
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
-        self.number = -1
+        self.required = self.oldest = -1
 
     def look(self) -> int:
-        """Take the present state of the registry for the request that begins; raises NotAtHand."""
+        """Take the present state for the request that begins; return its number. Raises NotAtHand."""
         number = self._changes.at_hand()
         if number is None:
             raise NotAtHand
-        self.number = number
+        self.required = self.oldest = number
         return number
+
+    def take_any(self) -> None:
+        """Take values of any state for the request that begins: who does must compare `oldest` with a later look."""
+        self.required, self.oldest = -1, sys.maxsize
+
+    def used(self, number: int) -> None:
+        """Note that a value of this state was used."""
+        self.oldest = min(self.oldest, number)
 
 
 class Kept(Generic[K, V]):
@@ -63,14 +75,15 @@ class Kept(Generic[K, V]):
                     self._values.popitem(last=False)
         return value
 
-    def get(self, key: K, *, number: int) -> V:
-        """Return the value if it is of this state or a later one; raises NotAtHand."""
+    def get(self, key: K, present: Present) -> V:
+        """Return the value if it is of the required state or a later one; raises NotAtHand."""
         with self._lock:
             found = self._values.get(key)
-            if found is None or found[0] < number:
+            if found is None or found[0] < present.required:
                 raise NotAtHand
             self._values.move_to_end(key)
-            return found[1]
+        present.used(found[0])
+        return found[1]
 
 
 class KeptRevocations:
@@ -134,7 +147,7 @@ class RevocationsAtHand:
 
     def is_revoked(self, jti: str, *, expires_at: int) -> bool:
         """Say whether the token was revoked; see the port."""
-        return self.revocations.kept(jti, expires_at=expires_at, number=self.present.number)
+        return self.revocations.kept(jti, expires_at=expires_at, number=self.present.required)
 
     def since(self, number: int) -> Revocations:
         """Reading the list takes its time."""

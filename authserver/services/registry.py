@@ -130,12 +130,12 @@ class RegistrationsAtHand:
 
     def client(self, client_id: str) -> Client | None:
         """Return the registered client; one that is not registered is never at hand."""
-        return self.registry.kept_clients.get(client_id, number=self.present.number)
+        return self.registry.kept_clients.get(client_id, self.present)
 
     def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
         """Return the candidates for this client."""
         link = policy_link(client.id, client.generation)
-        return self.registry.kept_policies.get(link, number=self.present.number)
+        return self.registry.kept_policies.get(link, self.present)
 
 
 def policy_link(client_id: str, generation: int) -> str:

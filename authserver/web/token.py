@@ -30,15 +30,17 @@ class TokenView:
 
     def begin(self, request: Incoming, *, now: int, later: Later) -> None:
         """Prove the client with what is at hand, let its jti be claimed together with others, and go on then."""
-        asked, number = _asked(request), self._present.look()
+        asked = _asked(request)
+        self._present.take_any()
         proof = self._at_hand.authentication.prove(asked.client, now=now)
+        number = self._present.oldest
         if not self._delivered:
             self._claims.deliver_by(later.soon)
             self._delivered = True
 
         def claimed(outcome: ClaimOutcome) -> None:
-            if outcome.failure is None and outcome.change != number:
-                # Somebody changed the registry meanwhile: what the proof rests on is looked up anew.
+            if outcome.failure is None and outcome.change > number:
+                # The registry was changed since: what the proof rests on is looked up anew.
                 later.finish_in_thread(partial(self._proven_anew, asked, outcome, now=now))
             else:
                 later.finish(partial(self._claimed, asked, proof, outcome, now=now))

@@ -110,6 +110,7 @@ def test_tokens_alive_at_the_upgrade_live_on(database_url: str) -> None:
     upgrade(engine)
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE registry_change"))
+        connection.execute(text("DROP TABLE database_era"))
         connection.execute(text("DROP INDEX ix_revoked_jti_change"))
         connection.execute(text("ALTER TABLE revoked_jti DROP COLUMN change"))
         connection.execute(text("DROP TABLE purge_mark"))

@@ -267,7 +267,7 @@ def test_secret_hash_does_not_show_in_a_repr(stores: Stores) -> None:
 
 def token_generation(stores: Stores, resource_id: str = "acme") -> int | None:
     found = stores.resources.get("Client", resource_id)
-    return found and found.token_generation
+    return None if found is None else found.token_generation
 
 
 def test_revoking_tokens_counts_on_and_leaves_the_resource_as_it_is(stores: Stores) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from authserver.adapters.sql.database import Database
-from authserver.adapters.sql.engine import is_sqlite
+from authserver.adapters.sql.engine import is_sqlite, storage_errors
 from authserver.adapters.sql.tables import registry_change
 from authserver.errors import StorageUnavailable
 
@@ -121,8 +121,10 @@ class _FileWatch:
 
     def _open(self) -> DBAPICursor:
         if self._cursor is None:
-            self._connection = self._engine.raw_connection()
-            self._cursor = self._connection.cursor()
+            with storage_errors():
+                self._connection = self._engine.raw_connection()
+                self._connection.detach()  # the pool may make another in its place
+                self._cursor = self._connection.cursor()
         return self._cursor
 
     def _drop(self) -> None:

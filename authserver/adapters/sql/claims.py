@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from authserver.adapters.sql.changes import NUMBER_SQL
 from authserver.adapters.sql.database import Database
 from authserver.adapters.sql.jti_key import used_jti_key
@@ -21,14 +23,18 @@ GROUP = 256
 MAX_WAITING = 4_096
 """Claims that may wait; the next fails at once."""
 
-_MARK_SQL = "SELECT moment FROM purge_mark WHERE name = 'used_jti'"
+FAILED_OVER = "database_failed_over"
+"""The reason of a refusal because an earlier claim may have been lost when the database failed over (see failover)."""
+
+_PURGED_SQL = "SELECT moment FROM purge_mark WHERE name = 'used_jti'"
+_FAILED_OVER_SQL = "SELECT moment FROM purge_mark WHERE name = 'failover'"
 _SQLITE_INSERT = "INSERT INTO used_jti (key, until) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _POSTGRESQL_INSERT = (
     "INSERT INTO used_jti (key, until) SELECT * FROM unnest(%s::bytea[], %s::bigint[]) ON CONFLICT DO NOTHING"
     " RETURNING key"
 )
 # Read after the insert: a purge writes its mark before it deletes, so who found no row sees the mark.
-_STATE_SQL = f"SELECT ({_MARK_SQL}), ({NUMBER_SQL})"
+_STATE_SQL = f"SELECT ({_PURGED_SQL}), ({_FAILED_OVER_SQL}), ({NUMBER_SQL})"
 
 Deliver = Callable[[Callable[[], None]], None]
 
@@ -45,10 +51,11 @@ class _Claim:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What became of a group: the keys that were new, the moment up to which claims are forgotten, the state."""
+    """What became of a group: the keys that were new, up to which moments claims are forgotten or lost, the state."""
 
     new: set[bytes]
-    mark: int
+    purged: int
+    failed_over: int
     change: int
 
 
@@ -131,33 +138,47 @@ class SqlClaimQueue:
             written = self._write(self._database, group)
         except StorageUnavailable as error:
             # An exception of its own for each: raising one object in several threads mixes their traces.
-            return [ClaimOutcome(failure=StorageUnavailable(detail=error.detail)) for _ in group]
+            return [ClaimOutcome(failure=_same(error)) for _ in group]
+        except Exception as error:  # noqa: BLE001 -- without its one writer nobody would get an outcome any more
+            structlog.get_logger().exception("claims_not_written", claims=len(group))
+            return [ClaimOutcome(failure=StorageUnavailable(detail=type(error).__name__)) for _ in group]
         return [_outcome(claim, written) for claim in group]
+
+
+def _same(error: StorageUnavailable) -> StorageUnavailable:
+    return StorageUnavailable(detail=error.detail, reason=error.reason)
 
 
 def _outcome(claim: _Claim, written: _Written) -> ClaimOutcome:
     if claim.key not in written.new:
         return ClaimOutcome(claimed=False, change=written.change)
     written.new.discard(claim.key)  # of two in one group the first has it
-    if claim.until < written.mark:
+    if claim.until < written.purged:
         # The clock was set back after a purge: an earlier claim of this jti may be among what was forgotten.
-        detail = f"claims until {written.mark} are forgotten"
+        detail = f"claims until {written.purged} are forgotten"
         return ClaimOutcome(failure=StorageUnavailable(detail=detail, reason="clock_set_back"))
+    if claim.until < written.failed_over:
+        detail = f"claims until {written.failed_over} may have been lost"
+        return ClaimOutcome(failure=StorageUnavailable(detail=detail, reason=FAILED_OVER))
     return ClaimOutcome(claimed=True, change=written.change)
 
 
 def _hand_over(outcomes: list[tuple[_Claim, ClaimOutcome]], deliver: Deliver) -> None:
-    for claim, outcome in outcomes:
-        if claim.at_once:
-            claim.done(outcome)
     others = [(claim, outcome) for claim, outcome in outcomes if not claim.at_once]
+    _tell([(claim, outcome) for claim, outcome in outcomes if claim.at_once])
+    try:
+        if others:
+            deliver(lambda: _tell(others))
+    except Exception:  # noqa: BLE001 -- a loop that was closed meanwhile must not end the writer
+        structlog.get_logger().exception("claims_not_delivered", claims=len(others))
 
-    def run() -> None:
-        for claim, outcome in others:
+
+def _tell(outcomes: Sequence[tuple[_Claim, ClaimOutcome]]) -> None:
+    for claim, outcome in outcomes:
+        try:
             claim.done(outcome)
-
-    if others:
-        deliver(run)
+        except Exception:  # noqa: BLE001 -- what one caller does wrong is not the next one's failure
+            structlog.get_logger().exception("claim_not_delivered")
 
 
 def _directly(run: Callable[[], None]) -> None:
@@ -174,24 +195,28 @@ def _write_sqlite(database: Database, group: Sequence[_Claim]) -> _Written:
         for claim in group:
             if connection.execute(_SQLITE_INSERT, (claim.key, claim.until)).rowcount == 1:
                 new.add(claim.key)
-        mark, change = connection.execute(_STATE_SQL).fetchone()
-    return _Written(new, mark or 0, change or 0)
+        state = connection.execute(_STATE_SQL).fetchone()
+    return _written(new, state)
 
 
 def _write_postgresql(database: Database, group: Sequence[_Claim]) -> _Written:
     # In one order in every process: two groups that share keys would wait for each other otherwise.
     rows = sorted({claim.key: claim.until for claim in reversed(group)}.items())
     given: tuple[Any, Any] = ([key for key, _ in rows], [until for _, until in rows])
-    # A pipeline is one round trip and one transaction; the second statement has a later snapshot than the first. Its
-    # end is the commit, which raises where nothing became durable.
     with (
         database.raw_writing() as connection,
-        connection.pipeline(),
         connection.cursor() as inserted,
         connection.cursor() as state,
     ):
-        inserted.execute(_POSTGRESQL_INSERT, given, prepare=True)
-        state.execute(_STATE_SQL, prepare=True)
+        # A pipeline is one round trip and one transaction; the second statement has a later snapshot than the first.
+        # Its end is the commit, which raises where nothing became durable; fetching before it would be a second trip.
+        with connection.pipeline():
+            inserted.execute(_POSTGRESQL_INSERT, given, prepare=True)
+            state.execute(_STATE_SQL, prepare=True)
         new = {bytes(key) for (key,) in inserted.fetchall()}
-        mark, change = state.fetchone()
-    return _Written(new, mark or 0, change or 0)
+        return _written(new, state.fetchone())
+
+
+def _written(new: set[bytes], state: tuple[int | None, int | None, int | None]) -> _Written:
+    purged, failed_over, change = state
+    return _Written(new, purged or 0, failed_over or 0, change or 0)

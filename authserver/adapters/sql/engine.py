@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from authserver.adapters.sql.one_server import require_version
 from authserver.errors import StorageUnavailable
 
 POOL_SIZE = 16
@@ -28,6 +29,12 @@ WAIT_SECONDS = 5
 
 CONNECT_SECONDS = 3
 _IDLE_SECONDS = 1.0
+# Whatever the server's own defaults are: each statement sees what was committed before it (claims rely on that), and a
+# commit is durable before it returns.
+_DURABLE = (
+    "SELECT set_config('default_transaction_isolation', 'read committed', false),"
+    " set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
+)
 _READ_ONLY = {"authserver_no_transaction": True}
 
 
@@ -103,6 +110,7 @@ def _first_line(error: Exception) -> str:
 def _open_sqlite(url: URL, wait_seconds: int) -> Engine:
     if url.database in (None, "", ":memory:") or "uri" in url.query:
         raise DatabaseUrlError("A SQLite database must be a file: sqlite:////path/file.db.")
+    require_version(sqlite3.sqlite_version_info)
     _create_private(str(url.database))
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),
@@ -223,4 +231,9 @@ def _connect_postgresql(
 ) -> psycopg.Connection[Any]:
     connection = _DeadlineConnection.connect(*arguments, **parameters)
     connection.limit_seconds = wait_seconds + 1.0  # the server's own timeout comes first
+    try:
+        connection.execute(_DURABLE)
+    except BaseException:
+        connection.close()
+        raise
     return connection

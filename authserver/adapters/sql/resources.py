@@ -38,6 +38,15 @@ _NEXT_TOKEN_GENERATION = (
     .returning(resource.c.token_generation)
 )
 # Built once: making a statement costs more than running it.
+_LINKED = _CURRENT.where(
+    resource.c.resource_type == bindparam("of_type"),
+    resource.c.id.in_(
+        select(resource_link.c.id).where(
+            resource_link.c.resource_type == bindparam("of_type"),
+            resource_link.c.link.in_(bindparam("of_links", expanding=True)),
+        )
+    ),
+).order_by(resource.c.id)
 _CURRENT_BY_ID = _CURRENT.where(resource.c.resource_type == bindparam("of_type"), resource.c.id == bindparam("of_id"))
 
 
@@ -77,12 +86,9 @@ class SqlResourceStore:
 
     def linked(self, resource_type: str, links: Sequence[str]) -> Sequence[StoredResource]:
         """Return, ordered by id, the current resources filed under any of the links."""
-        filed = select(resource_link.c.id).where(
-            resource_link.c.resource_type == resource_type, resource_link.c.link.in_(links)
-        )
-        statement = _CURRENT.where(resource.c.resource_type == resource_type, resource.c.id.in_(filed))
+        named = {"of_type": resource_type, "of_links": list(links)}
         with self._database.reading() as connection:
-            return [_stored(row, row.token_generation) for row in connection.execute(statement.order_by(resource.c.id))]
+            return [_stored(row, row.token_generation) for row in connection.execute(_LINKED, named)]
 
     def history(self, resource_type: str, resource_id: str) -> Sequence[StoredResource]:
         """Return every version, newest first."""

@@ -6,6 +6,7 @@ from authserver.adapters.sql.changes import AT_HAND_SECONDS, SqlChanges
 from authserver.adapters.sql.claims import SqlClaimQueue
 from authserver.adapters.sql.database import Database
 from authserver.adapters.sql.engine import WAIT_SECONDS
+from authserver.adapters.sql.failover import FailoverFence
 from authserver.adapters.sql.jtis import SqlReplayGuard, SqlRevocationList
 from authserver.adapters.sql.receipts import SqlReceiptStore
 from authserver.adapters.sql.resources import SqlResourceStore
@@ -22,11 +23,15 @@ class SqlStores:
         wait_seconds: float = WAIT_SECONDS,
         max_receipts: int = MAX_RECEIPTS,
         at_hand_seconds: float = AT_HAND_SECONDS,
+        fence: FailoverFence | None = None,
     ) -> None:
         """Build the stores; on SQLite a writer waits `wait_seconds` for its turn among the threads of the process.
 
-        `at_hand_seconds` must be the same in every process on one database.
+        `at_hand_seconds` must be the same in every process on one database. With a `fence` no connection to PostgreSQL
+        is used before it was asked whether the database failed over.
         """
+        if fence is not None:
+            fence.guard(engine)
         self.database = Database(engine, wait_seconds=wait_seconds)
         self.changes = SqlChanges(self.database, engine, at_hand_seconds=at_hand_seconds)
         self.claims = SqlClaimQueue(self.database, wait_seconds=wait_seconds)

@@ -114,6 +114,16 @@ registry_change = Table(
     PrimaryKeyConstraint("name", name="pk_registry_change"),
 )
 
+# One row: of which life of a PostgreSQL cluster the rows are, and whether its standby had every commit (see failover).
+database_era = Table(
+    "database_era",
+    metadata,
+    Column("name", String(16), nullable=False),
+    Column("era", Text, nullable=False),
+    Column("synchronous", Boolean, nullable=False),
+    PrimaryKeyConstraint("name", name="pk_database_era"),
+)
+
 # Why a request was refused, by the request id of the answer. The body is JSON without any secret.
 receipt = Table(
     "receipt",
