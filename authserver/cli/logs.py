@@ -7,7 +7,6 @@ stderr is no reason to refuse a client. What must not be lost is audit, not a lo
 import os
 import sys
 from collections.abc import MutableMapping
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
@@ -19,12 +18,12 @@ from structlog.processors import format_exc_info
 def configure(log_format: Literal["json", "console"]) -> None:
     """Set the form of every log line of this process; a request's id comes from the context."""
     if log_format == "json":
-        processors: list[Any] = [merge_contextvars, format_exc_info, _json_line]
+        processors: list[Any] = [merge_contextvars, _stamp(), format_exc_info, _json_line]
     else:
         processors = [
             merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _stamp(),
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
             _text_line,
         ]
@@ -49,9 +48,12 @@ class Lines:
     debug = info = warning = error = critical = exception = msg
 
 
+def _stamp() -> structlog.processors.TimeStamper:
+    return structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+
 def _json_line(_logger: object, level: str, entry: MutableMapping[str, Any]) -> bytes:
     entry["level"] = level
-    entry["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return orjson.dumps(entry, default=repr, option=orjson.OPT_APPEND_NEWLINE)
 
 

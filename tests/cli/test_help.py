@@ -10,7 +10,7 @@ from authserver.cli import COMMANDS
 from tests.cli.conftest import Invoke
 from tests.cli.programs import environment
 
-HEAVY = ["alembic", "authlib", "cryptography", "flask", "granian", "jwt", "pydantic", "requests", "rich", "sqlalchemy"]
+HEAVY = ["alembic", "authlib", "cryptography", "flask", "uvicorn", "jwt", "pydantic", "requests", "rich", "sqlalchemy"]
 _SCRIPT = """
 import json, sys
 from authserver.cli import command

@@ -140,12 +140,19 @@ def test_a_second_way_to_authenticate_is_refused(client: World) -> None:
     assert post(client, sent)[0] == 200
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "post", "PROPFIND"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
 def test_another_method_is_refused(client: World, method: str) -> None:
     """E05."""
     status, headers, _ = send(client, method, "/auth/token")
 
     assert (status, headers["allow"], headers["cache-control"]) == (405, "POST", "no-store")
+
+
+def test_a_method_in_lower_case_is_no_method(client: World) -> None:
+    """G06: methods are case-sensitive (RFC 9110 section 9.1), so this is not read as POST by anybody."""
+    status, headers, _ = send(client, "post", "/auth/token")
+
+    assert (status, headers["cache-control"]) == (400, "no-store")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,252 @@
+"""The fast paths by the door that never waits: as right as the other one, whatever is kept."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from freezegun import freeze_time
+
+from authserver import clock
+from authserver.app import Parts, build_services, direct_endpoints
+from authserver.protocol.render import Answer
+from authserver.services.ports import ClaimOutcome
+from authserver.web.direct import DirectEndpoint, DirectRequest
+from tests.builders import CLIENT_ID, make_assertion, make_settings, token_form
+from tests.http import FORM, OneExchange, Server, basic
+from tests.keys import key
+
+TOKEN, INTROSPECT = "/auth/token", "/auth/introspect"
+
+
+@dataclass
+class Meddling:
+    """A ClaimQueue that lets something happen before each claim."""
+
+    queue: Any
+    first: Callable[[], object] = lambda: None
+
+    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
+        """Let it happen, then claim."""
+        self.first()
+        self.queue.submit(client_id, jti, until=until, done=done)
+
+    def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
+        """As it comes."""
+
+
+@dataclass
+class Keys:
+    """A Signer whose published keys can change."""
+
+    signer: Any
+    gone: bool = False
+    set: object = field(default_factory=object)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.signer, name)
+
+    def key_set(self) -> object:
+        """Return the present set."""
+        return self.set
+
+    def verify(self, token: str, *, typ: str) -> Mapping[str, Any] | None:
+        """Know the keys, or no more."""
+        return None if self.gone else self.signer.verify(token, typ=typ)
+
+
+@dataclass
+class Fast:
+    """The direct endpoints of a server whose client has inline keys; `threads` counts what had to wait."""
+
+    server: Server
+    endpoints: Mapping[str, DirectEndpoint]
+    claims: Meddling
+    keys: Keys
+    threads: int = 0
+
+    def post(self, path: str, form: Mapping[str, Any], **headers: str) -> tuple[int, Any]:
+        """Post a form; return the status and the JSON of the answer."""
+        lines = [("content-type", FORM), *((name.lower(), value) for name, value in headers.items())]
+        exchange = OneExchange()
+        request = DirectRequest("POST", path, lines, urlencode(form).encode(), "192.0.2.1")
+        self.endpoints[path].begin(request, exchange)
+        (answer,) = exchange.answers
+        self.threads = exchange.threads
+        return answer.status, json.loads(answer.body)
+
+    def ask(self, assertion: str | None = None) -> tuple[int, Any]:
+        """Ask for a token."""
+        return self.post(TOKEN, token_form(assertion or make_assertion(now=clock.now())))
+
+    def introspect(self, token: str, **headers: str) -> Any:
+        """Introspect as root."""
+        return self.post(INTROSPECT, {"token": token}, **(headers or basic()))[1]
+
+    def operate(self, method: str, path: str, **options: Any) -> int:
+        """Do something as root, as another process would."""
+        return self.server.request(method, path, headers=basic(), **options).status_code
+
+
+@pytest.fixture
+def fast(server: Server, parts: Parts, tmp_path: Path) -> Fast:
+    """Endpoints that have everything at hand."""
+    settings = make_settings(tmp_path)
+    claims, keys = Meddling(parts.stores.claims), Keys(parts.signer)
+    stores = _Stores(parts.stores, claims)
+    fast_parts: Any = replace(parts, stores=stores, signer=keys)  # type: ignore[arg-type]
+    endpoints = direct_endpoints(settings, fast_parts, build_services(settings, fast_parts))
+    assert server.put_client(jwks_uri=None, jwks={"keys": [key().jwk]}).status_code == 201
+    fast = Fast(server, endpoints, claims, keys)
+    status, issued = fast.ask()
+    assert (status, fast.threads) == (200, 1)
+    assert fast.introspect(issued["access_token"])["active"]
+    return fast
+
+
+class _Stores:
+    """The stores with another claim queue."""
+
+    def __init__(self, stores: Any, claims: Meddling) -> None:
+        self._stores, self.claims = stores, claims
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stores, name)
+
+
+def test_a_token_needs_no_waiting_for_a_client_that_is_known(fast: Fast) -> None:
+    status, issued = fast.ask()
+
+    assert (status, issued["token_type"], fast.threads) == (200, "Bearer", 0)
+
+
+def test_an_assertion_is_good_once(fast: Fast) -> None:
+    """B07."""
+    assertion = make_assertion(now=clock.now())
+
+    first, second = fast.ask(assertion)[0], fast.ask(assertion)
+
+    assert (first, second[0], second[1]["error"]) == (200, 400, "invalid_client")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("DELETE", f"/Client/{CLIENT_ID}", {}),
+        ("POST", f"/Client/{CLIENT_ID}/$revoke-tokens", {}),
+    ],
+)
+def test_what_ends_a_client_or_its_tokens_ends_them_at_once(
+    fast: Fast, method: str, path: str, options: dict[str, Any]
+) -> None:
+    """X46, X50: nothing that is kept survives it."""
+    token = fast.ask()[1]["access_token"]
+    before = [fast.introspect(token)["active"] for _ in range(2)]
+
+    assert fast.operate(method, path, **options) in (200, 204)
+
+    assert (before, fast.introspect(token)) == ([True, True], {"active": False})
+    assert fast.ask()[0] == (400 if method == "DELETE" else 200)
+
+
+def test_a_client_that_is_deactivated_gets_no_token(fast: Fast) -> None:
+    """X50."""
+    fast.server.put_client(jwks_uri=None, jwks={"keys": [key().jwk]}, active=False)
+
+    assert fast.ask()[0] == 400
+
+
+def test_a_client_that_ends_between_proof_and_claim_gets_no_token(fast: Fast) -> None:
+    """X50: the claim's transaction tells that something changed."""
+    fast.claims.first = lambda: fast.operate("DELETE", f"/Client/{CLIENT_ID}")
+
+    status, answer = fast.ask()
+
+    assert (status, answer["error"], fast.threads) == (400, "invalid_client", 1)
+
+
+def test_a_change_of_something_else_between_proof_and_claim_does_no_harm(fast: Fast) -> None:
+    fast.claims.first = lambda: fast.operate("PUT", "/Client/other", json={"grant_types": ["basic"]})
+
+    status, _ = fast.ask()
+
+    assert (status, fast.threads) == (200, 1)
+
+
+def test_an_answer_is_said_again_while_it_is_true(fast: Fast) -> None:
+    token = fast.ask()[1]["access_token"]
+
+    first, again = fast.introspect(token), fast.introspect(token)
+
+    assert (first, fast.threads) == (again, 0)
+
+
+def test_an_answer_is_not_said_again_after_the_token_expired(fast: Fast) -> None:
+    """F05."""
+    token = fast.ask()[1]["access_token"]
+    told = fast.introspect(token), fast.introspect(token)
+
+    with freeze_time(_moment(told[0]["exp"])):
+        late = fast.introspect(token)
+    with freeze_time(_moment(told[0]["exp"] - 1)):
+        in_time = fast.introspect(token)
+
+    assert (late, in_time) == ({"active": False}, told[1])
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def test_an_answer_is_not_said_again_after_a_revocation(fast: Fast) -> None:
+    """F06."""
+    token = fast.ask()[1]["access_token"]
+    before = [fast.introspect(token)["active"] for _ in range(2)]
+    fast.server.post_form("/auth/revoke", {"token": token}, headers=basic())
+
+    assert (before, fast.introspect(token), fast.introspect(token)) == ([True, True], *[{"active": False}] * 2)
+
+
+def test_an_answer_is_not_said_again_by_other_keys(fast: Fast) -> None:
+    """X53: a key that is no longer published verifies nothing."""
+    token = fast.ask()[1]["access_token"]
+    before = [fast.introspect(token)["active"] for _ in range(2)]
+
+    fast.keys.gone, fast.keys.set = True, object()
+
+    assert (before, fast.introspect(token)) == ([True, True], {"active": False})
+
+
+def test_an_answer_is_said_again_to_nobody_else(fast: Fast) -> None:
+    """F02: another secret, no secret, another token."""
+    token = fast.ask()[1]["access_token"]
+    fast.introspect(token)
+
+    wrong = fast.post(INTROSPECT, {"token": token}, **basic(secret="wrong" * 8))[0]
+    nobody = fast.post(INTROSPECT, {"token": token})[0]
+    other = fast.introspect(token[:-4] + "AAAA")
+
+    assert (wrong, nobody, other) == (401, 401, {"active": False})
+
+
+def test_only_so_many_answers_are_kept(fast: Fast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("authserver.web.introspect.MAX_SAID", 1)
+    tokens = [fast.ask()[1]["access_token"] for _ in range(2)]
+
+    assert [fast.introspect(token)["active"] for token in [*tokens, *tokens]] == [True] * 4
+
+
+def test_both_doors_say_the_same(fast: Fast) -> None:
+    form = urlencode(token_form(make_assertion(now=0)))
+    request = DirectRequest("POST", TOKEN, [("content-type", FORM)], form.encode(), None)
+    exchange = OneExchange()
+
+    fast.endpoints[TOKEN].begin(request, exchange)
+    waited: Answer = fast.endpoints[TOKEN].answer(request)
+
+    assert (exchange.answers[0].status, exchange.answers[0].body) == (waited.status, waited.body)
+    assert waited.status == 400
