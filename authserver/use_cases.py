@@ -20,6 +20,7 @@ from authserver.services.client_authentication import ClientAuthentication
 from authserver.services.diagnosis import Diagnosis
 from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
+from authserver.services.key_alarm import AlarmingJwks
 from authserver.services.ports import (
     AuditLog,
     Changes,
@@ -117,10 +118,17 @@ def build_services(settings: Settings, parts: Parts) -> Services:
     rules, stores = client_rules(settings), parts.stores
     registry = Registry(stores.resources, stores.changes, rules=rules, audit_log=parts.audit_log)
     revocations = KeptRevocations(stores.revocations, stores.changes)
-    introspection = TokenIntrospection(registry, parts.signer, revocations, parts.audit_log, issuer=settings.issuer)
+    introspection = TokenIntrospection(
+        registry,
+        parts.signer,
+        revocations,
+        parts.audit_log,
+        issuer=settings.issuer,
+        wildcard_types=settings.wildcard,
+    )
     authentication = ClientAuthentication(
         registry,
-        parts.jwks_source,
+        AlarmingJwks(parts.jwks_source, parts.audit_log),
         stores.replay_guard,
         expected=Expected(
             settings.issuer, frozenset({settings.issuer, settings.token_url, *settings.audience_aliases})

@@ -15,6 +15,12 @@ MAX_TOKEN_LENGTH = 16_384
 MAX_SCOPE_LENGTH = 11_000
 """Characters of scope in one token, so that the whole of it in base64 stays under MAX_TOKEN_LENGTH."""
 
+REQUESTED_SCOPE = "requested_scope"
+"""Claim of a token that was granted less than was asked for: the scope parameter as it was sent (row X51)."""
+
+MAX_REQUESTED_SCOPE_LENGTH = 1_000
+"""Characters of a requested scope that a token remembers; of a longer one it does not speak."""
+
 _INTROSPECTED = ("scope", "client_id", "sub", "iss", "aud", "exp", "iat", "jti", "tenant")
 
 
@@ -23,8 +29,20 @@ def new_jti(client: Client, random_part: str) -> str:
     return f"{client.token_generation}.{random_part}"
 
 
-def claims(client: Client, *, issuer: str, audience: tuple[str, ...], scope: str, jti: str, now: int) -> dict[str, Any]:
-    """Return the claims of a new access token; times in epoch seconds, `aud` a string when there is one audience."""
+def claims(
+    client: Client,
+    *,
+    issuer: str,
+    audience: tuple[str, ...],
+    scope: str,
+    jti: str,
+    now: int,
+    requested_scope: str | None = None,
+) -> dict[str, Any]:
+    """Return the claims of a new access token; times in epoch seconds, `aud` a string when there is one audience.
+
+    `requested_scope` is given where it is not what was granted.
+    """
     granted: dict[str, Any] = {
         "iss": issuer,
         "sub": client.id,
@@ -37,6 +55,8 @@ def claims(client: Client, *, issuer: str, audience: tuple[str, ...], scope: str
     }
     if client.tenant is not None:
         granted["tenant"] = client.tenant
+    if requested_scope is not None and len(requested_scope) <= MAX_REQUESTED_SCOPE_LENGTH:
+        granted[REQUESTED_SCOPE] = requested_scope
     return granted
 
 

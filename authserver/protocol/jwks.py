@@ -71,9 +71,9 @@ class JwkSet:
         return any(kid in (key.kid, key.thumbprint) for key in self.keys) or any(r.kid == kid for r in self.refused)
 
     @property
-    def contains_secret(self) -> bool:
-        """Whether its owner published a private or symmetric key."""
-        return any(refused.reason in ("private_key", "symmetric_key") for refused in self.refused)
+    def secrets(self) -> tuple[RefusedKey, ...]:
+        """The private and symmetric keys that its owner published."""
+        return tuple(refused for refused in self.refused if refused.reason in ("private_key", "symmetric_key"))
 
 
 def parse_document(data: bytes, *, rules: KeyRules) -> JwkSet:

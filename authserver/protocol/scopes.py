@@ -155,6 +155,7 @@ def grant(requested: ScopeSet, registered: ScopeSet, *, wildcard_types: frozense
     return ScopeSet(shortest(met), requested.names & registered.names & GRANTABLE_NAMES)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def within(requested: ScopeSet, granted: ScopeSet, *, wildcard_types: frozenset[str] | None) -> bool:
     """Say whether `granted` permits all that was requested, each interaction for itself; see grant()."""
     ours = _by_type(granted.resources)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from authserver.protocol import access_token, policy, signed_introspection
+from authserver.protocol import access_token, policy, scope_report, scopes, signed_introspection
 from authserver.protocol.client import Client
 from authserver.protocol.policy import PolicyRequest
 from authserver.services.ports import AuditLog, RevocationList, Signer
@@ -28,6 +28,7 @@ class TokenIntrospection:
     revocations: RevocationList
     audit_log: AuditLog
     issuer: str
+    wildcard_types: frozenset[str] | None = None
 
     def active(self, token: str, *, now: int) -> ActiveToken | None:
         """Return the token when it is ours, current, not revoked, and its client is registered and active."""
@@ -44,13 +45,20 @@ class TokenIntrospection:
         return ActiveToken(claims, client)
 
     def introspect(
-        self, token: str, *, caller: Client | None = None, request: PolicyRequest | None = None, now: int
+        self,
+        token: str,
+        *,
+        caller: Client | None = None,
+        request: PolicyRequest | None = None,
+        report: bool = False,
+        now: int,
     ) -> dict[str, Any]:
         """Return the introspection response; exactly `{"active": false}` for whatever is not active.
 
         `caller` limits this to the tokens that it may see; None is this server itself.
         With a described `request`, an active token's answer also has `policy_decision`: `{"allowed": bool}` and,
-        when allowed, the id of the deciding `policy`.
+        when allowed, the id of the deciding `policy`. With `report`, for an operator, the answer about a token that
+        was granted less than was asked for also has `scope_decisions`: what became of each requested scope (row X51).
         """
         active = self.active(token, now=now)
         if active is None or (caller is not None and not access_token.is_visible_to(active.claims, caller)):
@@ -58,7 +66,16 @@ class TokenIntrospection:
         response = access_token.introspection_response(active.claims)
         if request is not None:
             response["policy_decision"] = self._decide(active.client, request)
+        if report and access_token.REQUESTED_SCOPE in active.claims:
+            response["scope_decisions"] = self._scope_decisions(active.claims)
         return response
+
+    def _scope_decisions(self, claims: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Return what became of each requested scope when the token was issued: its grant is in the token."""
+        granted = scopes.collect(claims["scope"].split(" "))
+        asked = str(claims[access_token.REQUESTED_SCOPE])
+        decided = scope_report.decisions(asked, granted, wildcard_types=self.wildcard_types)
+        return [{"requested": one.requested, "outcome": one.outcome, "granted": one.granted} for one in decided]
 
     def signed(self, answer: Mapping[str, Any], *, caller: Client, now: int) -> str:
         """Return an introspection response as a JWT for its caller (RFC 9701 section 5)."""

@@ -47,7 +47,7 @@ class TokenIssuance:
         """Return the token response for a client that was authenticated for this very request; see issue()."""
         try:
             scope = self.grant(client, request.scope)
-            claims = self._claims(client, scope, self._audience(client, request), now)
+            claims = self._claims(client, scope, request, now)
         except OAuthError as error:
             error.client_id = client.id
             raise
@@ -61,9 +61,23 @@ class TokenIssuance:
             "need_patient_banner": True,
         }
 
-    def _claims(self, client: Client, scope: str, audience: tuple[str, ...], now: int) -> dict[str, Any]:
-        jti = access_token.new_jti(client, self.new_id())
-        return access_token.claims(client, issuer=self.rules.issuer, audience=audience, scope=scope, jti=jti, now=now)
+    def _claims(self, client: Client, scope: str, request: TokenRequest, now: int) -> dict[str, Any]:
+        return access_token.claims(
+            client,
+            issuer=self.rules.issuer,
+            audience=self._audience(client, request),
+            scope=scope,
+            jti=access_token.new_jti(client, self.new_id()),
+            now=now,
+            requested_scope=self._unmet(request.scope, scope),
+        )
+
+    def _unmet(self, requested: str | None, granted: str) -> str | None:
+        """Return the requested scope where not all of it was granted."""
+        if requested is None or requested == granted:
+            return None
+        asked, got = scopes.parse_set(requested), scopes.collect(granted.split(" "))
+        return None if scopes.within(asked, got, wildcard_types=self.rules.wildcard_types) else requested
 
     def grant(self, client: Client, scope: str | None) -> str:
         """Return what a proven client is granted of the requested scope, in the canonical spelling.

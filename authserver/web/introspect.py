@@ -60,7 +60,11 @@ class IntrospectView:
             # RFC 7662 section 2.3: a bearer token with too little privilege is a 401.
             raise LoginRequired(detail=error.detail, reason=error.reason) from error
         described = _described_request(form)
-        answer = self._introspection.introspect(_token(form), caller=caller.client, request=described, now=now)
+        # An operator is bound by no scope; the policies allowed the question already.
+        operator = caller.scopes is None
+        answer = self._introspection.introspect(
+            _token(form), caller=caller.client, request=described, report=operator, now=now
+        )
         if signed:
             jwt = self._introspection.signed(answer, caller=caller.client, now=now)
             return Judged(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE))

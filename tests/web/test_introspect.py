@@ -258,3 +258,45 @@ def test_an_unknown_token_is_revoked_without_complaint(server: Server) -> None:
 def test_revocation_needs_a_caller(server: Server) -> None:
     """RFC 7009 section 2.1."""
     assert server.post_form("/auth/revoke", {"token": "x"}).status_code == 401
+
+
+def test_an_operator_sees_what_became_of_each_requested_scope(server: Server) -> None:
+    """X51: granted, narrowed, refused; as it was when the token was issued."""
+    server.put_client(scope=["system/Patient.rs", "system/Observation.r"])
+    token = server.token(scope="system/Patient.rs system/Observation.rs system/Condition.rs")
+
+    told = server.introspect(token).json["scope_decisions"]
+
+    assert [(one["requested"], one["outcome"], one["granted"]) for one in told] == [
+        ("system/Patient.rs", "granted", "system/Patient.rs"),
+        ("system/Observation.rs", "narrowed", "system/Observation.r"),
+        ("system/Condition.rs", "refused", ""),
+    ]
+
+
+def test_a_token_that_got_all_it_asked_for_has_nothing_to_report(server: Server) -> None:
+    """X51: in another order, in other words, or without asking."""
+    server.put_client(scope=["system/Patient.rs", "system/Observation.rs"])
+    asked: list[dict[str, str | None]] = [
+        {"scope": "system/Patient.rs system/Observation.rs"},
+        {"scope": "system/Patient.read"},
+        {"scope": None},
+    ]
+
+    answers = [server.introspect(server.token(**form)).json for form in asked]
+
+    assert [(answer["active"], "scope_decisions" in answer) for answer in answers] == [(True, False)] * 3
+
+
+def test_who_is_no_operator_sees_no_report(server: Server) -> None:
+    """X51, F02: a resource server with the scope for introspection alone."""
+    server.put_client(scope=["system/Patient.rs"])
+    token = server.token(scope="system/Patient.rs system/Condition.rs")
+    secret = "a secret of the resource server"
+    body = {"grant_types": ["basic"], "scope": ["__introspect"], "secret": secret}
+    server.request("PUT", "/Client/rs", json=body, headers=basic())
+    server.put_policy("rs", "rs")
+
+    answer = server.introspect(token, headers=basic("rs", secret)).json
+
+    assert (answer["active"], answer["scope"], "scope_decisions" in answer) == (True, "system/Patient.rs", False)
