@@ -7,6 +7,7 @@ import pytest
 
 from authserver.adapters.memory import MemoryRevocationList
 from authserver.adapters.memory_changes import MemoryChanges
+from authserver.protocol.jwks import JwkSet
 from authserver.services.at_hand import (
     HasherAtHand,
     JwksAtHand,
@@ -201,6 +202,20 @@ _, _REVOCATIONS, _ = revocations()
 def test_what_takes_its_time_is_not_at_hand(wait: Callable[[], Any]) -> None:
     with pytest.raises(NotAtHand):
         wait()
+
+
+def test_a_key_set_that_is_held_is_at_hand() -> None:
+    """C10: only the fresh set with the kid."""
+
+    class Holding(StaticJwks):
+        def held(self, jwks_uri: str, *, kid: str, since: int = 0) -> JwkSet | None:
+            return JwkSet(()) if (jwks_uri, kid, since) == (JWKS_URI, "k", 7) else None
+
+    jwks = JwksAtHand(Holding())
+
+    assert jwks.keys(JWKS_URI, kid="k", now=1, since=7) == JwkSet(())
+    with pytest.raises(NotAtHand):
+        jwks.keys(JWKS_URI, kid="other", now=1, since=7)
 
 
 def test_what_needs_no_waiting_is_passed_on() -> None:
