@@ -1,7 +1,7 @@
 """Measure whether the time of a refusal tells which clients exist (threat E07).
 
 Pairs of token requests, one naming a registered client and one naming a client that is not there, alike otherwise:
-well-shaped, and signed by a key that is not the client's. They alternate in random order against one application
+well-shaped, and signed by a key that is not the client's; the server knows the registered one already. They alternate in random order against one application
 over SQLite, without a network. Prints the median of each side and the difference; exit code 1 when any pair of
 medians is more than 5 % or 0.2 ms apart.
 
@@ -30,8 +30,9 @@ from flask.testing import FlaskClient
 from authserver import clock
 from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.schema import upgrade
-from authserver.app import build_services, create_app, open_parts
+from authserver.app import build_services, open_parts
 from authserver.settings import Settings
+from tests.http import make_app
 
 PAIRS, WARM_UP = 2_000, 200
 MAX_RELATIVE, MAX_SECONDS = 0.05, 0.0002
@@ -139,7 +140,7 @@ def application(folder: Path, registered: Mapping[str, Mapping[str, Any]]) -> Fl
     for client_id, changes in registered.items():
         resource = {"grant_types": ["client_credentials"], "scope": ["system/*.rs"], **changes}
         services.registration.put("Client", client_id, resource, actor="bench", now=clock.now_microseconds())
-    return create_app(settings, parts=parts, services=services).test_client()
+    return make_app(settings, parts).test_client()
 
 
 def main() -> int:

@@ -12,10 +12,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from authserver import clock
-from authserver.app import create_app
 from tests.builders import ROOT_SECRET, make_parts, make_settings
 from tests.fuzz import requests, tokens
-from tests.http import Server
+from tests.http import Server, make_app
 
 
 def main(arguments: list[str]) -> int:
@@ -43,7 +42,7 @@ def main(arguments: list[str]) -> int:
 def _requests(count: int, seed: int) -> requests.Report:
     with tempfile.TemporaryDirectory() as folder:
         settings, parts = make_settings(Path(folder)), make_parts(Path(folder))
-        app = create_app(settings, parts=parts)
+        app = make_app(settings, parts)
         server = Server(app)
         with redirect_stdout(io.StringIO()) as log:  # a line for each refusal
             server.bootstrap(settings, parts, secret=ROOT_SECRET, now=clock.now_microseconds())

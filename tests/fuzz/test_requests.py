@@ -5,10 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authserver import clock
-from authserver.app import create_app
 from tests.builders import ROOT_SECRET, make_assertion, make_parts, make_settings, token_form
 from tests.fuzz import requests
-from tests.http import FORM, Server
+from tests.http import FORM, Server, make_app
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +15,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """An application with one client."""
     folder = tmp_path_factory.mktemp("fuzz")
     chosen, parts = make_settings(folder), make_parts(folder)
-    server = Server(create_app(chosen, parts=parts))
+    server = Server(make_app(chosen, parts))
     server.bootstrap(chosen, parts, secret=ROOT_SECRET, now=clock.now_microseconds())
     server.put_client()
     return server
