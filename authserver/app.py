@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask
+from flask import Blueprint, Flask
 
+from authserver import clock
 from authserver.adapters.audit_log import LogAuditLog
 from authserver.adapters.jwks_cache import JwksCache
 from authserver.adapters.jwks_http import JwksHttp
+from authserver.adapters.jwks_metering import MeteredFetcher
 from authserver.adapters.key_files import open_signer
 from authserver.adapters.receipt_writer import ReceiptWriter
 from authserver.adapters.secret_hashes import Argon2Hasher
@@ -16,11 +18,12 @@ from authserver.adapters.sql.failover import FailoverFence
 from authserver.adapters.sql.stores import SqlStores
 from authserver.protocol import assertion, metadata, source_address
 from authserver.protocol.jwks import JwkSet, parse_document
-from authserver.services.metering import Meter, NoMeter
+from authserver.services.metering import Exposing, Meter, NoMeter
 from authserver.services.ports import JwksSource
 from authserver.settings import Settings
 from authserver.use_cases import AtHand, Parts, Services, Stores, build_services, client_rules
 from authserver.web import errors as web_errors
+from authserver.web import metrics as web_metrics
 from authserver.web import receipts as web_receipts
 from authserver.web import sources
 from authserver.web.diagnose import diagnosis_blueprint
@@ -28,6 +31,7 @@ from authserver.web.direct import DirectEndpoint
 from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, View
 from authserver.web.health import health_blueprint
 from authserver.web.introspect import IntrospectView, QuickIntrospectView, revocation_blueprint
+from authserver.web.metrics import metrics_blueprint
 from authserver.web.register import registration_blueprint
 from authserver.web.resources import resources_blueprint
 from authserver.web.token import TokenView
@@ -58,7 +62,7 @@ MAX_WAITING_FOR_SLOW_HOSTS = 3
 """Threads of a process that may wait for key hosts that fail or are slow; fewer than a process has (threat C09)."""
 
 
-def open_parts(settings: Settings) -> Parts:
+def open_parts(settings: Settings, *, meter: Meter | None = None) -> Parts:
     """Open the adapters that the settings name. The database must have been upgraded before."""
     stores = SqlStores(
         open_engine(settings.database_url), max_receipts=settings.receipt_limit, fence=_failover_fence(settings)
@@ -66,7 +70,7 @@ def open_parts(settings: Settings) -> Parts:
     return Parts(
         stores=stores,
         signer=open_signer(settings.keys_dir, algorithm=settings.signing_algorithm, times=settings.key_times),
-        jwks_source=_jwks_source(settings),
+        jwks_source=_jwks_source(settings, meter or NoMeter()),
         hasher=Argon2Hasher(),
         audit_log=LogAuditLog(),
         receipt_log=ReceiptWriter(stores.receipts),
@@ -102,8 +106,12 @@ def create_app(
     parts: Parts,
     services: Services | None = None,
     direct: Mapping[str, DirectEndpoint] | None = None,
+    meter: Exposing | None = None,
 ) -> Flask:
-    """Return the authorization server as a WSGI application; `direct` are its direct_endpoints(), made if not given."""
+    """Return the authorization server as a WSGI application; `direct` are its direct_endpoints(), made if not given.
+
+    With a `meter`, which those must have been given too, its answers are counted, and /metrics tells of them.
+    """
     use = services or build_services(settings, parts)
     app = Flask("authserver", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -112,25 +120,33 @@ def create_app(
     web_errors.install(app, https=settings.issuer.startswith("https://"))
     sources.install(app, proxies=source_address.trusted(settings.trusted_proxies))
     web_receipts.install(app, use.receipts)
+    if meter is not None:
+        web_metrics.install(app, meter)  # last: what is installed later sees an answer earlier
     app.register_blueprint(diagnosis_blueprint(use.diagnosis, use.receipts, use.authorization))
     app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
-    app.register_blueprint(
-        well_known_blueprint(
-            parts.signer,
-            smart_configuration=smart_configuration(settings),
-            authorization_server=metadata.authorization_server(
-                **_metadata(settings), signing_algorithm=settings.signing_algorithm
-            ),
-            jwks_max_age=settings.jwks_max_age,
-        )
-    )
+    app.register_blueprint(_well_known(settings, parts))
     app.register_blueprint(health_blueprint(parts.stores.ping))
+    if meter is not None and settings.metrics != "off":
+        app.register_blueprint(
+            metrics_blueprint(lambda: meter.exposition(_key_ages(parts)), everybody=settings.metrics == "on")
+        )
     endpoints = direct_endpoints(settings, parts, use) if direct is None else direct
     app.wsgi_app = DirectPaths(app.wsgi_app, endpoints)  # type: ignore[method-assign]
     return app
+
+
+def _well_known(settings: Settings, parts: Parts) -> Blueprint:
+    return well_known_blueprint(
+        parts.signer,
+        smart_configuration=smart_configuration(settings),
+        authorization_server=metadata.authorization_server(
+            **_metadata(settings), signing_algorithm=settings.signing_algorithm
+        ),
+        jwks_max_age=settings.jwks_max_age,
+    )
 
 
 def smart_configuration(settings: Settings) -> dict[str, Any]:
@@ -155,11 +171,16 @@ def _failover_fence(settings: Settings) -> FailoverFence:
     )
 
 
-def _jwks_source(settings: Settings) -> JwksSource:
+def _key_ages(parts: Parts) -> dict[str, float]:
+    return {key.kid: clock.now() - key.created_at for key in parts.signer.list_keys()}
+
+
+def _jwks_source(settings: Settings, meter: Meter) -> JwksSource:
     rules = client_rules(settings)
 
     def parse(document: bytes) -> JwkSet:
         return parse_document(document, rules=rules.keys)
 
     ca_file = None if settings.jwks_ca_file is None else str(settings.jwks_ca_file)
-    return JwksCache(JwksHttp(rules.jwks_urls, ca_file=ca_file), parse, max_suspects=MAX_WAITING_FOR_SLOW_HOSTS)
+    fetcher = MeteredFetcher(JwksHttp(rules.jwks_urls, ca_file=ca_file), meter.jwks_fetch)
+    return JwksCache(fetcher, parse, max_suspects=MAX_WAITING_FOR_SLOW_HOSTS)

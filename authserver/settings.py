@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=1, le=65_535, description="Port to listen on.")
     workers: int = Field(1, ge=1, le=64, description="Server processes; more than one needs PostgreSQL.")
+    metrics: Literal["off", "local", "on"] = Field(
+        "local", description="Who may read /metrics: nobody, callers on this host without a proxy, or everybody."
+    )
     issuer: str = Field("", description="Public URL of this server, without a path; in development http://HOST:PORT.")
     audience_aliases: Words = Field((), description="Further values accepted as an assertion's aud, exact.")
     instance_dir: Path = Field(Path("instance"), description="Folder for the embedded databases and the root secret.")

@@ -126,15 +126,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         issuer=settings.issuer,
         wildcard_types=settings.wildcard,
     )
-    authentication = ClientAuthentication(
-        registry,
-        AlarmingJwks(parts.jwks_source, parts.audit_log),
-        stores.replay_guard,
-        expected=Expected(
-            settings.issuer, frozenset({settings.issuer, settings.token_url, *settings.audience_aliases})
-        ),
-        algorithms=settings.assertion_algorithms,
-    )
+    authentication = _authentication(settings, parts, registry)
     registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules)
     issuance = TokenIssuance(authentication, parts.signer, parts.audit_log, _issuance_rules(settings))
     authorization = Authorization(
@@ -156,6 +148,17 @@ def build_services(settings: Settings, parts: Parts) -> Services:
             registration, parts.audit_log, active=settings.registered_clients_active
         ),
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
+    )
+
+
+def _authentication(settings: Settings, parts: Parts, registry: Registry) -> ClientAuthentication:
+    audiences = frozenset({settings.issuer, settings.token_url, *settings.audience_aliases})
+    return ClientAuthentication(
+        registry,
+        AlarmingJwks(parts.jwks_source, parts.audit_log),
+        parts.stores.replay_guard,
+        expected=Expected(settings.issuer, audiences),
+        algorithms=settings.assertion_algorithms,
     )
 
 

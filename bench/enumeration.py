@@ -1,9 +1,9 @@
 """Measure whether the time of a refusal tells which clients exist (threat E07).
 
-Pairs of token requests, one naming a registered client and one naming a client that is not there, alike otherwise:
-well-shaped, and signed by a key that is not the client's; the server knows the registered one already. They alternate in random order against one application
-over SQLite, without a network. Prints the median of each side and the difference; exit code 1 when any pair of
-medians is more than 5 % or 0.2 ms apart.
+Pairs of token requests, one naming a client that is registered and known to the server already, one naming a client
+that is not there, alike otherwise: well-shaped, and signed by a key that is not the client's. They alternate in random
+order against one application over SQLite, without a network. Prints the median of each side and the difference; exit
+code 1 when any pair of medians is more than 5 % or 0.2 ms apart.
 
     python -m bench.enumeration [PAIRS]
 """

@@ -15,7 +15,18 @@ MAY = {
     "protocol": {"authserver.errors", "jwt", "cryptography", "pydantic"},
     "services": {*SHARED, "authserver.protocol", "secrets", "threading.Lock"},
     "adapters": {*SHARED, *EFFECTS, "authserver.protocol", "authserver.services.ports"}
-    | {"alembic", "argon2", "cryptography", "orjson", "psycopg", "requests", "sqlalchemy", "structlog", "urllib3"},
+    | {
+        "alembic",
+        "argon2",
+        "cryptography",
+        "orjson",
+        "prometheus_client",
+        "psycopg",
+        "requests",
+        "sqlalchemy",
+        "structlog",
+        "urllib3",
+    },
     "web": {*SHARED, "authserver.protocol", "authserver.services", "flask", "secrets", "structlog", "werkzeug"},
     "fhir": {
         *SHARED,

@@ -7,7 +7,6 @@ nothing and is logged as an error; at start the same thing refuses.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from authserver.adapters.verified_tokens import VerifiedTokens
 from authserver.errors import InvalidJws, Unavailable
 from authserver.protocol import jose, key_life
 from authserver.protocol.key_life import KeyLife, KeyTimes, PlannedKey, TooEarly
+from authserver.services.ports import KeyInfo
 
 __all__ = ["ALGORITHMS", "KeyFiles", "KeyFilesError", "KeyInfo", "SigningAlgorithm", "open_signer"]
 
@@ -30,16 +30,6 @@ CHECK_SECONDS = 1.0
 
 BUSY_SECONDS = 0.05
 """When it looks again if somebody was changing the folder just then; a request never waits for that."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
-    """What an operator may see of a published key; `created_at`, when it was announced, in epoch seconds."""
-
-    kid: str
-    algorithm: str
-    created_at: int
-    active: bool
 
 
 class KeyFiles:

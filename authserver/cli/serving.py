@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -91,11 +92,14 @@ def alone(loaded: Configuration, role: Role) -> Iterator[None]:
 def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
     """Serve until a signal; call `ready` once when all workers serve. Raises Failure when one cannot."""
     listeners = _inherited() or [_listener(settings) for _ in range(settings.workers)]
+    counts = tempfile.TemporaryDirectory(prefix="authserver-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts.name
     try:
         Supervisor(partial(_serve, role), listeners).run(ready=ready)
     except WorkerFailed:
         raise Failure("The server could not start; its log says why.") from None
     finally:
+        counts.cleanup()
         for listener in listeners:
             listener.close()
 

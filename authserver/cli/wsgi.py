@@ -22,6 +22,7 @@ from authserver.fhir.definitions.tables import load_definitions
 from authserver.fhir.introspection import DirectIntrospection, HttpIntrospection, Introspection, RequestDescription
 from authserver.fhir.store.sql_store import SqlStore, open_store
 from authserver.protocol.policy import PolicyRequest
+from authserver.services.metering import Meter
 from authserver.services.token_introspection import TokenIntrospection
 from authserver.web import errors as web_errors
 from authserver.web.direct import DirectEndpoint
@@ -29,6 +30,8 @@ from authserver.web.health import health_blueprint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from authserver.adapters.metrics import Metrics
 
 _HEALTH = ("/healthz", "/readyz")
 
@@ -49,9 +52,10 @@ class Loaded:
 def both() -> Loaded:
     """Return both parts: what is below the FHIR base's path goes to the FHIR layer, the rest to the other."""
     loaded = _load("both")
-    parts, services = _open_auth(loaded)
-    direct = auth_app.direct_endpoints(loaded.settings, parts, services)
-    server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct)
+    meter = _metrics(loaded)
+    parts, services = _open_auth(loaded, meter)
+    direct = auth_app.direct_endpoints(loaded.settings, parts, services, meter=meter)
+    server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct, meter=meter)
     layer, _ = _fhir(loaded, direct_introspection(services.introspection))
     prefix = loaded.fhir.base_path
 
@@ -64,9 +68,10 @@ def both() -> Loaded:
 def auth() -> Loaded:
     """Return the authorization server alone."""
     loaded = _load("auth")
-    parts, services = _open_auth(loaded)
-    direct = auth_app.direct_endpoints(loaded.settings, parts, services)
-    server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct)
+    meter = _metrics(loaded)
+    parts, services = _open_auth(loaded, meter)
+    direct = auth_app.direct_endpoints(loaded.settings, parts, services, meter=meter)
+    server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct, meter=meter)
     return Loaded(server, direct, parts.stores.close)
 
 
@@ -123,8 +128,17 @@ def _strip_environment() -> None:
             del os.environ[name]
 
 
-def _open_auth(loaded: Configuration) -> tuple[Parts, Services]:
-    parts = auth_app.open_parts(loaded.settings)
+def _metrics(loaded: Configuration) -> "Metrics | None":
+    """Return what counts this process's requests; None where the settings want none."""
+    if loaded.settings.metrics == "off":
+        return None
+    from authserver.adapters.metrics import Metrics  # looks at the environment when it is imported
+
+    return Metrics(folder=os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+
+
+def _open_auth(loaded: Configuration, meter: Meter | None) -> tuple[Parts, Services]:
+    parts = auth_app.open_parts(loaded.settings, meter=meter)
     services = auth_app.build_services(loaded.settings, parts)
     stores = parts.stores
     interval = loaded.settings.purge_interval

@@ -1,5 +1,6 @@
 """What is counted while serving, as a port: requests, fetches of key sets, hits of caches."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -14,6 +15,13 @@ class Meter(Protocol):
 
     def cache(self, name: str, *, hit: bool) -> None:
         """Count a look into one of this process's caches."""
+
+
+class Exposing(Meter, Protocol):
+    """A Meter that can tell what it counted."""
+
+    def exposition(self, key_ages: Mapping[str, float]) -> bytes:
+        """Return everything as text in Prometheus' format; `key_ages` are seconds since each signing key was made."""
 
 
 class NoMeter:

@@ -236,8 +236,21 @@ class JwksSource(Protocol):
         """Tell that an assertion from this source was verified by a key of the address, so the fetch was right."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """What an operator may see of a published key; `created_at`, when it was announced, in epoch seconds."""
+
+    kid: str
+    algorithm: str
+    created_at: int
+    active: bool
+
+
 class Signer(Protocol):
     """The server's own keys."""
+
+    def list_keys(self) -> Sequence[KeyInfo]:
+        """Return what may be shown of every published key, in the order in which they sign."""
 
     def sign(self, claims: Mapping[str, Any], *, typ: str) -> str:
         """Return a compact JWS with `alg`, `kid` and `typ` in its header."""

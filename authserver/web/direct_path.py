@@ -85,8 +85,10 @@ class DirectPath:
         try:
             answer = self._view.begin(self._incoming(request), now=clock.now(), later=later)
         except Exception:  # noqa: BLE001 -- refused, not at hand or unforeseen: the thread finds it again and says it
+            self._use.meter.cache("at_hand", hit=False)
             exchange.in_thread(partial(self._made, partial(self._ask, request), visit))
             return
+        self._use.meter.cache("at_hand", hit=True)
         if answer is not None:
             exchange.reply(self._finished(answer, visit))
 
