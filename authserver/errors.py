@@ -8,14 +8,13 @@ AuthServerError
 │   ├── BadRequest  NotSupported  InvalidResource  NotFound  VersionConflict
 │   └── LoginRequired  TokenRequired  InvalidToken  Forbidden  InsufficientScope
 ├── ProtocolError       the request as HTTP, before any path's own rules
-│   └── MethodNotAllowed  UnsupportedMediaType  ContentTooLarge  BodyTooSlow  NonCanonicalPath
+│   └── MethodNotAllowed  UnsupportedMediaType  ContentTooLarge  BodyTooSlow  TooManyRequests  NonCanonicalPath
 ├── Unavailable         a dependency gave no answer, so the answer is no
 │   └── JwksUnavailable  StorageUnavailable  IntrospectionUnavailable
 └── UnexpectedError     anything nobody foresaw
 
-An error has two sides. `public` is safe for the wire: a constant, or made from a closed set of words.
-`detail` and `reason` are for the log only, where an operator finds them by the request id; `reason` is
-a stable code, one word per cause.
+An error has two sides. `public` is safe for the wire: a constant, or made from a closed set of words. `detail` and
+`reason`, a stable code for each cause, are for the log, where an operator finds them by the request id.
 """
 
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 BASIC_CHALLENGE = 'Basic realm="authserver", charset="UTF-8"'
+Headers = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,7 @@ class AuthServerError(Exception):
     retry_after: ClassVar[int | None] = None
 
     def __init__(
-        self,
-        public: str | None = None,
-        *,
-        detail: str = "",
-        reason: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        self, public: str | None = None, *, detail: str = "", reason: str | None = None, headers: Headers | None = None
     ) -> None:
         self.public = public or self.default_public
         self.detail = detail
@@ -100,8 +95,7 @@ class InvalidJws(InvalidClient):
 class InvalidClientCredentials(InvalidClient):
     """As InvalidClient, where the caller used the Authorization header (RFC 6749 section 5.2: 401)."""
 
-    status = 401
-    challenge = BASIC_CHALLENGE
+    status, challenge = 401, BASIC_CHALLENGE
 
 
 class UnauthorizedClient(OAuthError):
@@ -148,8 +142,7 @@ class ResourceError(AuthServerError):
 class BadRequest(ResourceError):
     """The request cannot be understood: bad JSON, a bad parameter."""
 
-    issue_code, default_reason = "invalid", "malformed_request"
-    default_public = "The request is malformed."
+    issue_code, default_reason, default_public = "invalid", "malformed_request", "The request is malformed."
 
 
 class NotSupported(ResourceError):
@@ -177,8 +170,7 @@ class InvalidResource(ResourceError):
 class NotFound(ResourceError):
     """There is no such resource, or none that this caller may know of: the same bytes for both."""
 
-    status, issue_code, default_reason = 404, "not-found", "not_found"
-    default_public = "There is no such resource."
+    status, issue_code, default_reason, default_public = 404, "not-found", "not_found", "There is no such resource."
 
 
 class VersionConflict(ResourceError):
@@ -271,6 +263,13 @@ class BodyTooSlow(ProtocolError):
 
     status, issue_code, default_reason = 408, "timeout", "body_too_slow"
     default_public = "The request body came too slowly."
+
+
+class TooManyRequests(ProtocolError):
+    """The caller asks too often for what it should not need."""
+
+    status, issue_code, retry_after = 429, "throttled", 60
+    default_reason, default_public = "too_many_requests", "Too many requests; try again later."
 
 
 class Unavailable(AuthServerError):

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     wildcard_types: Words = Field(
         tuple(DOCUMENTED_TYPES.split()), description="Resource types that `*` in a scope stands for; `*` keeps it."
     )
+    introspection_guesses: int = Field(
+        1_000, ge=1, description="Tokens that are none of ours a caller may introspect in a minute, per process."
+    )
     scope_required: bool = Field(False, description="Refuse a token request without scope.")
     jwks_allow: Words = Field(
         (), description="Origins (http://host:port) and networks (10.0.0.0/8) whose key sets may be fetched."

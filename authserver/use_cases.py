@@ -20,6 +20,7 @@ from authserver.services.client_authentication import ClientAuthentication
 from authserver.services.diagnosis import Diagnosis
 from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
+from authserver.services.guess_limit import GuessLimit
 from authserver.services.key_alarm import AlarmingJwks
 from authserver.services.ports import (
     AuditLog,
@@ -125,6 +126,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         parts.audit_log,
         issuer=settings.issuer,
         wildcard_types=settings.wildcard,
+        guesses=GuessLimit(limit=settings.introspection_guesses),
     )
     authentication = _authentication(settings, parts, registry)
     registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules)

@@ -7,6 +7,7 @@ from typing import Any
 from authserver.protocol import access_token, policy, scope_report, scopes, signed_introspection
 from authserver.protocol.client import Client
 from authserver.protocol.policy import PolicyRequest
+from authserver.services.guess_limit import GuessLimit
 from authserver.services.ports import AuditLog, RevocationList, Signer
 from authserver.services.registry import Registrations
 
@@ -29,13 +30,21 @@ class TokenIntrospection:
     audit_log: AuditLog
     issuer: str
     wildcard_types: frozenset[str] | None = None
+    guesses: GuessLimit | None = None
 
     def active(self, token: str, *, now: int) -> ActiveToken | None:
         """Return the token when it is ours, current, not revoked, and its client is registered and active."""
+        claims = self._signed(token)
+        return None if claims is None else self._active(claims, now=now)
+
+    def _signed(self, token: str) -> Mapping[str, Any] | None:
+        """Return the claims of a token that we signed, whatever it is worth now."""
         if len(token) > access_token.MAX_TOKEN_LENGTH:
             return None
-        claims = self.signer.verify(token, typ=access_token.TYP)
-        if claims is None or not access_token.is_current(claims, issuer=self.issuer, now=now):
+        return self.signer.verify(token, typ=access_token.TYP)
+
+    def _active(self, claims: Mapping[str, Any], *, now: int) -> ActiveToken | None:
+        if not access_token.is_current(claims, issuer=self.issuer, now=now):
             return None
         client = self.registry.client(str(claims.get("client_id")))
         if client is None or not client.active or not access_token.belongs_to(claims, client):
@@ -59,8 +68,12 @@ class TokenIntrospection:
         With a described `request`, an active token's answer also has `policy_decision`: `{"allowed": bool}` and,
         when allowed, the id of the deciding `policy`. With `report`, for an operator, the answer about a token that
         was granted less than was asked for also has `scope_decisions`: what became of each requested scope (row X51).
+        Raises TooManyRequests when the caller asked about too many tokens that are none of ours.
         """
-        active = self.active(token, now=now)
+        claims = self._signed(token)
+        if claims is None and caller is not None and self.guesses is not None:
+            self.guesses.guessed(caller.id, now=now)
+        active = None if claims is None else self._active(claims, now=now)
         if active is None or (caller is not None and not access_token.is_visible_to(active.claims, caller)):
             return dict(access_token.INACTIVE)
         response = access_token.introspection_response(active.claims)

@@ -457,6 +457,16 @@ MUTANTS: list[Mutant] = [
         ("a wrong secret is right", "F03", "if not self.remembers(secret, secret_hash):", "if False:"),
     ),
     *_of(
+        "services/guess_limit.py",
+        _TOKENS,
+        ("guesses without end", "F03", "if count > self._limit:", "if False:"),
+    ),
+    *_of(
+        "services/key_alarm.py",
+        "tests/services/test_key_alarm.py",
+        ("secrets in key sets go unnoticed", "A03 A20", "        if found.secrets:\n", "        if False:\n"),
+    ),
+    *_of(
         "web/token.py",
         "tests/web/test_at_hand.py",
         ("a change meanwhile goes unnoticed", "X50", "and outcome.change > number:", "and False:"),

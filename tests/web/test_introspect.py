@@ -1,13 +1,17 @@
 """Introspection and revocation over HTTP: who may ask, and what each token is worth."""
 
 import json
+from pathlib import Path
 
 import pytest
 from freezegun import freeze_time
 
 from authserver import clock
-from tests.builders import CLIENT_ID, make_assertion
-from tests.http import Server, basic, bearer
+from authserver.app import Parts
+from authserver.errors import TooManyRequests
+from authserver.services.guess_limit import GuessLimit
+from tests.builders import CLIENT_ID, make_assertion, make_settings
+from tests.http import Server, basic, bearer, make_app
 from tests.keys import key, new_key
 
 INACTIVE = b'{"active":false}'
@@ -300,3 +304,50 @@ def test_who_is_no_operator_sees_no_report(server: Server) -> None:
     answer = server.introspect(token, headers=basic("rs", secret)).json
 
     assert (answer["active"], answer["scope"], "scope_decisions" in answer) == (True, "system/Patient.rs", False)
+
+
+def guessing(folder: Path, parts: Parts) -> Server:
+    """Return a server that allows two guesses a minute."""
+    settings = make_settings(folder, introspection_guesses=2)
+    return Server(make_app(settings, parts))
+
+
+def test_a_caller_that_guesses_is_slowed_down(server: Server, parts: Parts, tmp_path: Path) -> None:
+    """F03: made-up tokens get 429 beyond the limit, tokens of ours are answered all the same."""
+    server.put_client()
+    token, limited = server.token(), guessing(tmp_path, parts)
+
+    with freeze_time("2030-01-01 00:00:10"):
+        guesses = [limited.introspect(f"{token[:-8]}{number:08}") for number in range(4)]
+        expired = limited.introspect(token)
+    with freeze_time("2030-01-01 00:01:10"):
+        later = limited.introspect("another guess")
+
+    assert [answer.status_code for answer in guesses] == [200, 200, 429, 429]
+    assert (guesses[2].headers["Retry-After"], guesses[2].json["error"]) == ("60", "invalid_request")
+    assert [answer.json for answer in (expired, later)] == [{"active": False}] * 2
+
+
+def test_a_guess_too_many_has_its_reason(
+    server: Server, parts: Parts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F03."""
+    limited = guessing(tmp_path, parts)
+
+    for _ in range(3):
+        limited.introspect("x")
+
+    assert "reason=introspection_guesses" in capsys.readouterr().out
+
+
+def test_one_callers_guesses_are_not_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F03: and only so many callers are counted."""
+    monkeypatch.setattr("authserver.services.guess_limit.MAX_CALLERS", 1)
+    limit = GuessLimit(limit=1)
+    limit.guessed("one", now=0)
+    limit.guessed("other", now=0)
+    limit.guessed("one", now=0)
+
+    with pytest.raises(TooManyRequests):
+        limit.guessed("one", now=59)
+    limit.guessed("one", now=60)

@@ -12,6 +12,7 @@ from authserver.errors import (
     InvalidClient,
     InvalidClientMetadata,
     NotSupported,
+    TooManyRequests,
     Unavailable,
     UnexpectedError,
 )
@@ -109,7 +110,15 @@ def test_a_token_that_proves_nobody_has_its_reason(server: Server, logged: list[
 
 def test_errors_without_a_cause_of_their_own_have_a_general_reason() -> None:
     """What a new place of the code raises without naming its cause is documented too."""
-    errors = (InvalidClient(), NotSupported(), Unavailable(), UnexpectedError(), BodyTooSlow(), InvalidClientMetadata())
+    errors = (
+        InvalidClient(),
+        NotSupported(),
+        Unavailable(),
+        UnexpectedError(),
+        BodyTooSlow(),
+        InvalidClientMetadata(),
+        TooManyRequests(),
+    )
 
     assert [error.reason for error in errors] == [
         "client_not_authenticated",
@@ -118,4 +127,5 @@ def test_errors_without_a_cause_of_their_own_have_a_general_reason() -> None:
         "unexpected",
         "body_too_slow",
         "client_metadata",
+        "too_many_requests",
     ]
