@@ -7,6 +7,7 @@ from flask import Blueprint, Flask
 
 from authserver import clock
 from authserver.adapters.audit_log import LogAuditLog
+from authserver.adapters.fast_signatures import signature_check
 from authserver.adapters.jwks_cache import JwksCache
 from authserver.adapters.jwks_http import JwksHttp
 from authserver.adapters.jwks_metering import MeteredFetcher
@@ -74,6 +75,7 @@ def open_parts(settings: Settings, *, meter: Meter | None = None) -> Parts:
         hasher=Argon2Hasher(),
         audit_log=LogAuditLog(),
         receipt_log=ReceiptWriter(stores.receipts),
+        check_signature=signature_check(),
     )
 
 

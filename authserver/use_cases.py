@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from authserver.protocol import jose
 from authserver.protocol.assertion import Expected
 from authserver.protocol.client import ClientRules
+from authserver.protocol.jose import SignatureCheck
 from authserver.protocol.jwks_url import JwksUrlRules
 from authserver.protocol.key_policy import KeyRules
 from authserver.services.at_hand import (
@@ -87,6 +89,7 @@ class Parts:
     hasher: SecretHasher
     audit_log: AuditLog
     receipt_log: ReceiptLog
+    check_signature: SignatureCheck = jose.check_signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,7 @@ def _authentication(settings: Settings, parts: Parts, registry: Registry) -> Cli
         parts.stores.replay_guard,
         expected=Expected(settings.issuer, audiences),
         algorithms=settings.assertion_algorithms,
+        check_signature=parts.check_signature,
     )
 
 

@@ -29,6 +29,10 @@ AnyPublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519Pub
 Check = Callable[[Any, bytes, bytes], None]
 
 
+SignatureCheck = Callable[["UnverifiedJws", AnyPublicKey], None]
+"""check_signature(), or what answers like it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Algorithm:
     """A signature algorithm of RFC 7518: the key type and curve it fixes, and its check."""

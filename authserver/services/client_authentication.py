@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from authserver.errors import InvalidClient, JwksUnavailable
-from authserver.protocol import assertion, jwks
+from authserver.protocol import assertion, jose, jwks
 from authserver.protocol.assertion import Case, Expected, UnverifiedAssertion, VerifiedAssertion
 from authserver.protocol.client import Client
 from authserver.protocol.decoy import Decoys, nobody
@@ -33,6 +33,7 @@ class ClientAuthentication:
     expected: Expected
     algorithms: tuple[str, ...]
     decoys: Decoys = field(default_factory=Decoys, repr=False)
+    check_signature: jose.SignatureCheck = jose.check_signature
 
     def authenticate(self, request: ClientAssertion, *, now: int) -> Client:
         """Return the proven client. Raises InvalidClient with the reason of the first failure, or Unavailable.
@@ -71,9 +72,10 @@ class ClientAuthentication:
             case, key = self._prepared(unverified, request, now)
         except (InvalidClient, NotAtHand):
             # Threat E07: what has no key to be checked by takes as long as what has one.
-            self.decoys.verify(unverified.jws)
+            self.decoys.verify(unverified.jws, check=self.check_signature)
             raise
-        return Proof(case.client, assertion.verify(case, key), request.source)
+        verified = assertion.verify(case, key, check_signature=self.check_signature)
+        return Proof(case.client, verified, request.source)
 
     def _prepared(self, unverified: UnverifiedAssertion, request: ClientAssertion, now: int) -> tuple[Case, PublicKey]:
         """Return what is to be verified, and by which key."""

@@ -88,7 +88,7 @@ MUTANTS: list[Mutant] = [
             "if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_LENGTH:",
             "if kid is None:",
         ),
-        ("the signature is not checked", "A23", "    jose.check_signature(case.assertion.jws, key.key)\n", ""),
+        ("the signature is not checked", "A23", "    check_signature(case.assertion.jws, key.key)\n", ""),
         ("iss is not looked at", "B02 A23", '    "iss": _check_issuer,\n', ""),
         ("aud is not looked at", "B03 B04", '    "aud": _check_audience,\n', ""),
         (

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from authserver.adapters.fast_signatures import FastSignatures, signature_check
 from authserver.errors import InvalidClient
 from authserver.protocol import jose, jwks
 from authserver.protocol.key_policy import KeyRules
@@ -145,6 +147,29 @@ def _verifies(check: jose.Check, key: object, case: Mapping[str, str]) -> bool:
     try:
         check(key, bytes.fromhex(case["sig"]), bytes.fromhex(case["msg"]))
     except InvalidSignature:
+        return False
+    return True
+
+
+def test_the_other_library_answers_every_raw_signature_rightly() -> None:
+    """Threat A04, for the extra `fast`."""
+    check, answers = signature_check(), []
+    for group in groups("ecdsa_secp384r1_sha384_p1363_test.json"):
+        key = load_der_public_key(bytes.fromhex(group["publicKeyDer"]))
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        for case in group["tests"]:
+            jws = jose.UnverifiedJws({"alg": "ES384"}, b"", bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"]))
+            answers.append((case["result"] == "valid", _passes(check, jws, key)))
+
+    assert isinstance(check, FastSignatures)
+    assert {verified for _, verified in answers} == {True, False}
+    assert [valid for valid, _ in answers] == [verified for _, verified in answers]
+
+
+def _passes(check: jose.SignatureCheck, jws: jose.UnverifiedJws, key: ec.EllipticCurvePublicKey) -> bool:
+    try:
+        check(jws, key)
+    except InvalidClient:
         return False
     return True
 
