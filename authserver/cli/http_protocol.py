@@ -95,11 +95,11 @@ class Protocol(HttpToolsProtocol):
         """Choose the way of the request."""
         if self._deaf:
             return
-        self._head_bytes, self._deadline = None, None
-        if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > HEADER_BYTES:
+        received, self._head_bytes, self._deadline = self._head_bytes or 0, None, None
+        if not 0 < received <= HEADER_BYTES and self._head_size() > HEADER_BYTES:
             self._turn_away(_too_large())
             return
-        if sum(1 for name, _ in self.headers if name == b"host") > 1:
+        if [name for name, _ in self.headers].count(b"host") > 1:
             # RFC 9112 section 3.2: whose request it is would depend on who reads it.
             self._turn_away(BadRequest("There must be one Host header.", reason="several_hosts"))
             return
@@ -109,6 +109,9 @@ class Protocol(HttpToolsProtocol):
             super().on_headers_complete()
             return
         self._await_body()
+
+    def _head_size(self) -> int:
+        return sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""

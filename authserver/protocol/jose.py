@@ -9,6 +9,8 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, cast
 
 from cryptography.exceptions import InvalidSignature
@@ -124,7 +126,7 @@ def encode_segment(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def _json_object(data: bytes, *, what: str) -> Mapping[str, Any]:
+def _json_object(data: bytes, *, what: str) -> dict[str, Any]:
     try:
         value = strict_json.loads(data, max_depth=8)
     except strict_json.MalformedJson as error:
@@ -140,7 +142,21 @@ def _opened(token: str) -> tuple[re.Match[str], Mapping[str, Any]]:
     match = _COMPACT.fullmatch(token)
     if match is None:
         raise InvalidJws(detail="not three base64url segments")
-    return match, _json_object(decode_segment(match[1]), what="header")
+    return match, _header(match[1])
+
+
+def _header(segment: str) -> Mapping[str, Any]:
+    return _read_header(segment) if len(segment) > _SHORT else _known_header(segment)
+
+
+def _read_header(segment: str) -> Mapping[str, Any]:
+    return MappingProxyType(_json_object(decode_segment(segment), what="header"))
+
+
+_SHORT = 256
+"""Characters of a header that is worth remembering: a client sends the same one each time."""
+
+_known_header = lru_cache(maxsize=1_024)(_read_header)
 
 
 def _whole(match: re.Match[str], header: Mapping[str, Any]) -> UnverifiedJws:

@@ -184,11 +184,12 @@ class ClaimQueue(Protocol):
     def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
         """Let the jti be claimed as ReplayGuard.claim() would; `done` gets the outcome when it is durable.
 
-        Never waits and never raises; when too many are waiting already, the outcome is a failure.
+        Never waits and never raises; when too many are waiting already, the outcome is a failure. For one thread,
+        the one that deliver_by() tells of.
         """
 
     def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
-        """Let the outcomes of a group be handed over by `run`, for example in an event loop's thread."""
+        """Let claims be gathered and outcomes be handed over by `run`, at the next turn of an event loop's thread."""
 
 
 class ReceiptStore(Protocol):

@@ -23,7 +23,7 @@ from authserver.web.incoming import Incoming, of_direct
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_OVERRIDES = tuple(name.lower() for name in canonical_path.METHOD_OVERRIDES)
+_OVERRIDES = frozenset(name.lower() for name in canonical_path.METHOD_OVERRIDES)
 
 Finish = Callable[[], Answer]
 """Returns an answer that waited for something; raises AuthServerError."""
@@ -108,7 +108,7 @@ class DirectPath:
         )
         if request.target != self._path:  # which is canonical
             canonical_path.check(incoming.path, raw_target=request.target)
-        if any(incoming.header(name) is not None for name in _OVERRIDES):
+        if incoming.has_any(_OVERRIDES):
             raise BadRequest("Method override headers are not accepted.", reason="method_override")
         if incoming.method != "POST":
             raise MethodNotAllowed("POST")

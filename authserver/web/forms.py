@@ -1,6 +1,6 @@
 """Read a form body: one media type, UTF-8, nothing in the query, bounded. What the fields mean is not known here."""
 
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 
 from werkzeug.http import parse_options_header
 
@@ -44,7 +44,9 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _decoded(part: str) -> str:
-    return unquote_plus(part, errors="strict") if "%" in part or "+" in part else part
+    if "%" not in part and "+" not in part:
+        return part
+    return unquote_to_bytes(part.replace("+", " ")).decode("utf-8")
 
 
 def _is_form(content_type: str) -> bool:

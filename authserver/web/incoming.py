@@ -41,6 +41,10 @@ class Incoming:
         """
         return self._headers.get(name)
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Say whether a header with one of these lower-case names was sent."""
+        return not names.isdisjoint(self._headers)
+
     def query_names(self) -> frozenset[str]:
         """Return the names of the query parameters, decoded."""
         if not self.query:

@@ -77,7 +77,7 @@ class CountingDecoys:
     def __init__(self) -> None:
         self.algorithms: list[str] = []
 
-    def verify(self, jws: jose.UnverifiedJws) -> None:
+    def verify(self, jws: jose.UnverifiedJws, *, check: jose.SignatureCheck) -> None:
         """Count the verification that would be made."""
         self.algorithms.append(jws.algorithm)
 

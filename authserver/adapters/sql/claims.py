@@ -18,7 +18,7 @@ from authserver.errors import StorageUnavailable
 from authserver.services.ports import ClaimOutcome
 
 GROUP = 256
-"""Claims in one transaction at most."""
+"""Claims in one transaction, more or less: what came in one turn of the event loop is not divided."""
 
 MAX_WAITING = 4_096
 """Claims that may wait; the next fails at once."""
@@ -65,15 +65,24 @@ class SqlClaimQueue:
     def __init__(self, database: Database, *, wait_seconds: float) -> None:
         self._database, self._wait_seconds = database, wait_seconds
         self._write = _write_sqlite if database.dialect.name == "sqlite" else _write_postgresql
-        self._waiting: queue.SimpleQueue[_Claim | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[list[_Claim] | None] = queue.SimpleQueue()
         self._deliver: Deliver = _directly
+        self._gathered: list[_Claim] = []
+        self._held = 0  # claims in the queue, under the lock
         self._thread: threading.Thread | None = None
         self._closed = False
         self._lock = threading.Lock()
 
     def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
-        """Let the jti be claimed; `done` gets the outcome when it is durable. Never waits."""
-        self._put(_Claim(used_jti_key(client_id, jti), until, done))
+        """Let the jti be claimed; `done` gets the outcome when it is durable. Never waits; for one thread."""
+        self._gathered.append(_Claim(used_jti_key(client_id, jti), until, done))
+        if len(self._gathered) > 1:
+            return
+        try:
+            # All that comes in one turn of the event loop becomes one group: the writer is woken once.
+            self._deliver(self._put_gathered)
+        except Exception:  # noqa: BLE001 -- a loop that was closed meanwhile: the writer says what became of it
+            self._put_gathered()
 
     def deliver_by(self, run: Deliver) -> None:
         """Let the outcomes of a group be handed over by `run`."""
@@ -87,28 +96,37 @@ class SqlClaimQueue:
             outcomes[0] = outcome
             came.set()
 
-        self._put(_Claim(used_jti_key(client_id, jti), until, done, at_once=True))
+        self._put([_Claim(used_jti_key(client_id, jti), until, done, at_once=True)])
         # The database has its own, shorter limits; this one is for a writer that is busy with others.
         came.wait(2 * self._wait_seconds)
         return outcomes[0]
 
     def close(self) -> None:
         """Write what waits, then stop."""
+        self._put_gathered()
         with self._lock:
             self._closed = True
             self._waiting.put(None)
         if self._thread is not None:
             self._thread.join()
 
-    def _put(self, claim: _Claim) -> None:
+    def _put_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._put(gathered)
+
+    def _put(self, claims: list[_Claim]) -> None:
         with self._lock:
-            if not self._closed and self._waiting.qsize() < MAX_WAITING:
-                self._waiting.put(claim)
+            room = 0 if self._closed else max(MAX_WAITING - self._held, 0)
+            taken, refused = claims[:room], claims[room:]
+            if taken:
+                self._held += len(taken)
+                self._waiting.put(taken)
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="claims", daemon=True)
                     self._thread.start()
-                return
-        _hand_over([(claim, ClaimOutcome(failure=StorageUnavailable(detail="too many claims wait")))], self._deliver)
+        failed = [(claim, ClaimOutcome(failure=StorageUnavailable(detail="too many claims wait"))) for claim in refused]
+        _hand_over(failed, self._deliver)
 
     def _run(self) -> None:
         while True:
@@ -120,18 +138,19 @@ class SqlClaimQueue:
             if ends:
                 return
 
-    def _with_others(self, first: _Claim) -> tuple[list[_Claim], bool]:
-        """Return the claim with all that wait by now, and whether nothing comes after them."""
-        group = [first]
-        while len(group) < GROUP:
+    def _with_others(self, first: list[_Claim]) -> tuple[list[_Claim], bool]:
+        """Return these claims with all that wait by now, and whether nothing comes after them."""
+        group, ends = first, False
+        while len(group) < GROUP and not ends:
             try:
-                claim = self._waiting.get_nowait()
+                others = self._waiting.get_nowait()
             except queue.Empty:
                 break
-            if claim is None:
-                return group, True
-            group.append(claim)
-        return group, False
+            ends = others is None
+            group += others or []
+        with self._lock:
+            self._held -= len(group)
+        return group, ends
 
     def _outcomes(self, group: Sequence[_Claim]) -> list[ClaimOutcome]:
         try:
