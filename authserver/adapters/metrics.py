@@ -3,10 +3,11 @@
 This module must be imported after PROMETHEUS_MULTIPROC_DIR was set, if it is to be: the library looks once.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -19,7 +20,14 @@ class Metrics:
     """Meter (see services.metering) for Prometheus."""
 
     def __init__(self, *, folder: str | None = None) -> None:
-        """Count; with a `folder`, the same as PROMETHEUS_MULTIPROC_DIR, tell of all processes that share it."""
+        """Count; with a `folder`, the same as PROMETHEUS_MULTIPROC_DIR, tell of all processes that share it.
+
+        To be made by the process that counts, after it was forked.
+        """
+        if folder is not None:
+            # The library asks for the number of the process at each count, which takes longer than counting.
+            process = os.getpid()
+            values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
         self._registry, self._folder = CollectorRegistry(), folder
         self._requests = Histogram(
             "authserver_request_seconds",

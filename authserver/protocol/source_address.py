@@ -31,6 +31,8 @@ def source_of(peer: str | None, forwarded_for: Sequence[str], *, proxies: frozen
     nearest = _address(peer or "")
     if nearest is None:
         return UNKNOWN
+    if not proxies or not forwarded_for:
+        return _counted_under(nearest)
     hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
     for hop in reversed(hops[-_MAX_HOPS:]):
         if nearest not in proxies:

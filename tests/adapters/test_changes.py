@@ -5,12 +5,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
 import pytest
 
 from authserver.adapters.memory import MemoryStores
-from authserver.adapters.sql.changes import AT_HAND_SECONDS
+from authserver.adapters.sql.changes import AT_HAND_SECONDS, FILE_AT_HAND_SECONDS, FileWatch
 from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
@@ -121,6 +122,54 @@ def test_number_at_hand_holds_up_no_checkpoint(sqlite_stores: SqlStores) -> None
     sqlite_stores.close()
 
     assert (at_hand, emptied) == (1, (0, 0, 0))
+
+
+def test_file_is_read_again_when_its_time_is_over(two_files: tuple[SqlStores, FileWatch, list[float]]) -> None:
+    """Rows X46, X50: what another process changes is noticed in FILE_AT_HAND_SECONDS, and no file is read in vain."""
+    other, watch, clock = two_files
+    before = watch.at_hand()
+    other.resources.put("Client", "acme", {}, now=1)
+
+    seen = []
+    for moment in (0.0, 0.004, 0.005):
+        clock[0] = moment
+        seen.append(watch.at_hand())
+
+    assert (before, seen) == (0, [0, 0, 1])
+
+
+def test_own_change_of_the_file_is_read_at_once(two_files: tuple[SqlStores, FileWatch, list[float]]) -> None:
+    other, watch, _ = two_files
+    before = watch.at_hand()
+    other.resources.put("Client", "acme", {}, now=1)
+
+    watch.changed()
+
+    assert (before, watch.at_hand()) == (0, 1)
+
+
+def test_file_that_cannot_be_read_is_not_remembered(two_files: tuple[SqlStores, FileWatch, list[float]]) -> None:
+    other, watch, clock = two_files
+    before = watch.at_hand()
+    with other.database.raw_writing() as connection:
+        connection.execute("DROP TABLE registry_change")
+    clock[0] = 1.0
+
+    assert (before, watch.at_hand(), watch.at_hand()) == (0, None, None)
+
+
+@pytest.fixture
+def two_files(tmp_path: Path) -> Iterator[tuple[SqlStores, FileWatch, list[float]]]:
+    """Another process's stores, a watch on the same file, and the watch's clock."""
+    url, clock = f"sqlite:///{tmp_path}/registry.db", [0.0]
+    engine = open_engine(url)
+    upgrade(engine)
+    other = SqlStores(open_engine(url))
+    watch = FileWatch(engine, at_hand_seconds=FILE_AT_HAND_SECONDS, monotonic=lambda: clock[0])
+    yield other, watch, clock
+    watch.close()
+    engine.dispose()
+    other.close()
 
 
 def test_nothing_is_at_hand_while_the_database_is_away(postgres_of_its_own: PostgresCluster) -> None:

@@ -437,6 +437,13 @@ MUTANTS: list[Mutant] = [
             "",
         ),
         ("own changes go unnoticed", "X46 X50", "seen[1] < self._changed_at or ", ""),
+        ("what was read of the file never grows old", "X46 X50", "if asked_at < self._good_until:", "if self._seen:"),
+        (
+            "own changes of the file go unnoticed",
+            "X46 X50",
+            '        with self._lock:\n            self._good_until = float("-inf")',
+            "        pass",
+        ),
     ),
     *_of(
         "services/at_hand.py",

@@ -1,7 +1,7 @@
 """In which state the registry is: a count in the database, and what a process knows of it without asking.
 
-On SQLite the count is read anew each time, which takes a few microseconds. On PostgreSQL a thread asks for it all the
-time, so that nobody waits for a round trip.
+On SQLite the count is read by whoever needs it, which takes some microseconds. On PostgreSQL a thread asks for it all
+the time, so that nobody waits for a round trip.
 """
 
 import sqlite3
@@ -27,6 +27,9 @@ AT_HAND_SECONDS = 0.25
 """How old an answer may be, counted from the question. A change that takes something away is acknowledged only after
 so long, when no process can still hold what was before it: what was revoked is revoked everywhere by then."""
 
+FILE_AT_HAND_SECONDS = 0.005
+"""The same for SQLite, whose one server has no others beside it but commands: how often it looks into the file."""
+
 NUMBER_SQL = "SELECT number FROM registry_change WHERE name = 'registry'"
 
 _REGISTRY = "registry"
@@ -47,10 +50,14 @@ def count_change(connection: Connection) -> int:
 class SqlChanges:
     """Changes (see the port) on SQLite or PostgreSQL. `engine` is the database's own."""
 
-    def __init__(self, database: Database, engine: Engine, *, at_hand_seconds: float = AT_HAND_SECONDS) -> None:
-        self._database, self._at_hand_seconds = database, at_hand_seconds
+    def __init__(self, database: Database, engine: Engine, *, at_hand_seconds: float | None = None) -> None:
+        self._database = database
+        usual = FILE_AT_HAND_SECONDS if is_sqlite(engine) else AT_HAND_SECONDS
+        seconds = usual if at_hand_seconds is None else at_hand_seconds
         self._watch: _Watch = (
-            _FileWatch(engine) if is_sqlite(engine) else _PollingWatch(self.number, at_hand_seconds=at_hand_seconds)
+            FileWatch(engine, at_hand_seconds=seconds)
+            if is_sqlite(engine)
+            else _PollingWatch(self.number, at_hand_seconds=seconds)
         )
 
     def number(self) -> int:
@@ -59,7 +66,7 @@ class SqlChanges:
             return connection.execute(_NUMBER, {"of_name": _REGISTRY}).scalar() or 0
 
     def at_hand(self) -> int | None:
-        """Return the number of at most half a second ago, waiting for nothing; None without one."""
+        """Return the number of at most AT_HAND_SECONDS ago, waiting for no other process; None without one."""
         return self._watch.at_hand()
 
     @contextmanager
@@ -89,16 +96,23 @@ class _Watch(Protocol):
     def close(self) -> None: ...
 
 
-class _FileWatch:
-    """Reads the count from the file by a connection of its own, each time."""
+class FileWatch:
+    """Reads the count from the file by a connection of its own, when it was not read a moment ago."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(
+        self, engine: Engine, *, at_hand_seconds: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._engine, self._at_hand_seconds, self._monotonic = engine, at_hand_seconds, monotonic
+        self._seen, self._good_until = 0, float("-inf")
         self._connection: PoolProxiedConnection | None = None
         self._cursor: DBAPICursor | None = None
         self._lock = threading.Lock()
 
     def at_hand(self) -> int | None:
+        """Return the number of a moment ago; None when the file cannot be read."""
+        asked_at = self._monotonic()
+        if asked_at < self._good_until:
+            return self._seen
         with self._lock:
             try:
                 cursor = self._open()
@@ -107,15 +121,22 @@ class _FileWatch:
             except (sqlite3.Error, StorageUnavailable):
                 self._drop()
                 return None
-            return int(row[0]) if row else 0
+            # In this order, under the lock: changed() waits, and whoever reads without it finds what belongs together.
+            self._seen = int(row[0]) if row else 0
+            self._good_until = asked_at + self._at_hand_seconds
+            return self._seen
 
     def changed(self) -> None:
-        """Nothing was kept."""
+        """Read it anew next time."""
+        with self._lock:
+            self._good_until = float("-inf")
 
     def spread(self) -> None:
-        """Whoever reads the file sees it."""
+        """Wait until another process has noticed."""
+        time.sleep(self._at_hand_seconds)
 
     def close(self) -> None:
+        """Let go of the file."""
         with self._lock:
             self._drop()
 
@@ -128,6 +149,7 @@ class _FileWatch:
         return self._cursor
 
     def _drop(self) -> None:
+        self._good_until = float("-inf")
         if self._connection is not None:
             self._connection.close()
         self._connection = self._cursor = None

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine, text
 
-from authserver.adapters.sql.changes import AT_HAND_SECONDS, SqlChanges
+from authserver.adapters.sql.changes import SqlChanges
 from authserver.adapters.sql.claims import SqlClaimQueue
 from authserver.adapters.sql.database import Database
 from authserver.adapters.sql.engine import WAIT_SECONDS
@@ -22,13 +22,14 @@ class SqlStores:
         *,
         wait_seconds: float = WAIT_SECONDS,
         max_receipts: int = MAX_RECEIPTS,
-        at_hand_seconds: float = AT_HAND_SECONDS,
+        at_hand_seconds: float | None = None,
         fence: FailoverFence | None = None,
     ) -> None:
         """Build the stores; on SQLite a writer waits `wait_seconds` for its turn among the threads of the process.
 
-        `at_hand_seconds` must be the same in every process on one database. With a `fence` no connection to PostgreSQL
-        is used before it was asked whether the database failed over.
+        `at_hand_seconds` (see changes; None is what suits the database) must be the same in every process on one
+        database. With a `fence` no connection to PostgreSQL is used before it was asked whether the database failed
+        over.
         """
         if fence is not None:
             fence.guard(engine)
