@@ -1,5 +1,5 @@
--- Sends the requests of one file, each once: the file holds one form body per line. Every thread takes
--- its own share; when a share is used up the thread stops, so no assertion is ever sent twice.
+-- Sends the requests of one file: the file holds one form body per line. Every thread takes its own share. When a
+-- share is used up the thread stops, so no assertion is ever sent twice; with "again" it begins anew.
 local threads = 0
 
 function setup(thread)
@@ -8,7 +8,7 @@ function setup(thread)
 end
 
 function init(args)
-  bodies, at = {}, 0
+  bodies, at, again = {}, 0, args[4] == "again"
   local share, of = number, tonumber(args[2])
   local line_number = 0
   for line in io.lines(args[1]) do
@@ -16,12 +16,14 @@ function init(args)
     line_number = line_number + 1
   end
   headers = { ["Content-Type"] = "application/x-www-form-urlencoded" }
-  if args[3] then headers["Authorization"] = args[3] end
+  if args[3] and args[3] ~= "" then headers["Authorization"] = args[3] end
 end
 
 function request()
   at = at + 1
-  if at >= #bodies then wrk.thread:stop() end
+  if at >= #bodies then
+    if again then at = 1 else wrk.thread:stop() end
+  end
   return wrk.format("POST", nil, headers, bodies[at] or "")
 end
 

@@ -46,26 +46,25 @@ def pinned(command: Sequence[str], *, core: int | None) -> list[str]:
     return ["taskset", "-c", str(core), *command]
 
 
-def drive(url: str, bodies: Path, *, connections: int, seconds: int, core: int | None = 1) -> Load:
+def drive(
+    url: str,
+    bodies: Path,
+    *,
+    connections: int,
+    seconds: int,
+    core: int | None = 1,
+    authorization: str = "",
+    again: bool = False,
+) -> Load:
     """POST each line of `bodies` once, at most for `seconds`, by one thread; raises LoadFailed.
 
-    The file must outlast the run: wrk waits out its duration, so a file used up early makes the rate too low.
+    The file must outlast the run: wrk waits out its duration, so a file used up early makes the rate too low. With
+    `again` the lines are sent over and over.
     """
-    wrk = [
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{seconds}s",
-        "--latency",
-        "-s",
-        str(SCRIPT),
-        url,
-        "--",
-        str(bodies),
-        "1",
-    ]
+    options = [f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(SCRIPT), url]
+    wrk = ["wrk", "-t1", *options, "--", str(bodies), "1", authorization, "again" if again else ""]
     try:
-        finished = subprocess.run(  # noqa: S603 -- our own arguments, no shell
+        finished = subprocess.run(
             pinned(wrk, core=core), capture_output=True, text=True, timeout=seconds + 30, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:
