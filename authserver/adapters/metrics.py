@@ -15,6 +15,10 @@ from prometheus_client.registry import Collector
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency histogram, seconds."""
 
+# What the library's files do when the disk is full: they cannot grow, then are smaller than it takes them to be. What
+# is not counted then is lost, and the request goes on.
+_UNCOUNTED = (OSError, ValueError, IndexError)
+
 
 class Metrics:
     """Meter (see services.metering) for Prometheus."""
@@ -54,25 +58,34 @@ class Metrics:
 
     def request(self, endpoint: str, method: str, status: int, reason: str | None, seconds: float) -> None:
         """Count an answer."""
-        name = ("request", endpoint, method, str(status))
-        child = self._seen.get(name)
-        if child is None:
-            child = self._seen[name] = self._requests.labels(endpoint, method, str(status))
-        child.observe(seconds)
-        if reason is not None:
-            self._refusals.labels(endpoint, reason).inc()
+        try:
+            name = ("request", endpoint, method, str(status))
+            child = self._seen.get(name)
+            if child is None:
+                child = self._seen[name] = self._requests.labels(endpoint, method, str(status))
+            child.observe(seconds)
+            if reason is not None:
+                self._refusals.labels(endpoint, reason).inc()
+        except _UNCOUNTED:
+            return
 
     def jwks_fetch(self, outcome: str, seconds: float) -> None:
         """Count a fetch of a client's key set."""
-        self._fetches.labels(outcome).observe(seconds)
+        try:
+            self._fetches.labels(outcome).observe(seconds)
+        except _UNCOUNTED:
+            return
 
     def cache(self, name: str, *, hit: bool) -> None:
         """Count a look into one of this process's caches."""
-        key = ("cache", name, "hit" if hit else "miss")
-        child = self._seen.get(key)
-        if child is None:
-            child = self._seen[key] = self._cache.labels(*key[1:])
-        child.inc()
+        try:
+            key = ("cache", name, "hit" if hit else "miss")
+            child = self._seen.get(key)
+            if child is None:
+                child = self._seen[key] = self._cache.labels(*key[1:])
+            child.inc()
+        except _UNCOUNTED:
+            return
 
     def exposition(self, key_ages: Mapping[str, float]) -> bytes:
         """Return everything as text in Prometheus' format, of all processes together; `key_ages` see the port."""

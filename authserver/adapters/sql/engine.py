@@ -149,12 +149,17 @@ def _switch_to_wal(connection: sqlite3.Connection, *, deadline: float) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:
             return
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    """Say whether waiting may help; it does not where the disk is full (https://www.sqlite.org/rescode.html)."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _begin(statement: str, connection: Connection) -> None:
