@@ -14,6 +14,7 @@ from authserver import clock
 from authserver.adapters.key_files import open_signer
 from authserver.adapters.sql import schema
 from authserver.adapters.sql.engine import open_engine
+from authserver.adapters.sql.safe_server import require_safe_server
 from authserver.app import Parts
 from authserver.cli.configuration import Configuration, Role
 from authserver.cli.failures import Failure
@@ -44,10 +45,12 @@ def prepare(configuration: Configuration, role: Role) -> Prepared:
     os.umask(0o077)  # databases hold patients' data and secrets' hashes: nothing we make is for others
     make_private(configuration.settings.instance_dir)
     if role != "auth":
+        require_safe_server(configuration.fhir.fhir_database_url)
         open_store(configuration.fhir.fhir_database_url, load_definitions()).close()
     if role == "fhir":
         return Prepared()
     make_private(configuration.settings.keys_dir)
+    require_safe_server(configuration.settings.database_url)
     _upgrade(configuration.settings)
     settings = configuration.settings
     open_signer(settings.keys_dir, algorithm=settings.signing_algorithm, times=settings.key_times)
