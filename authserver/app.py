@@ -130,7 +130,7 @@ def create_app(
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
     app.register_blueprint(_well_known(settings, parts))
-    app.register_blueprint(health_blueprint(parts.stores.ping))
+    app.register_blueprint(health_blueprint(lambda: use.readiness.require(now=clock.now())))
     if meter is not None and settings.metrics != "off":
         app.register_blueprint(
             metrics_blueprint(lambda: meter.exposition(_key_ages(parts)), everybody=settings.metrics == "on")

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=1, le=65_535, description="Port to listen on.")
     workers: int = Field(1, ge=1, le=64, description="Server processes; more than one needs PostgreSQL.")
+    drain_seconds: int = Field(
+        0, ge=0, le=300, description="Seconds for which a server told to stop serves on, while /readyz says 503."
+    )
     metrics: Literal["off", "local", "on"] = Field(
         "local", description="Who may read /metrics: nobody, callers on this host without a proxy, or everybody."
     )

@@ -1,8 +1,10 @@
 """The use cases, wired from settings and adapters: once over what asks, once over what is at hand."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from authserver import clock
 from authserver.protocol import jose
 from authserver.protocol.assertion import Expected
 from authserver.protocol.client import ClientRules
@@ -37,6 +39,7 @@ from authserver.services.ports import (
     SecretHasher,
     Signer,
 )
+from authserver.services.readiness import Readiness, a_key_signs, database_reads, database_writes
 from authserver.services.receipts import Receipts
 from authserver.services.registration import Registration
 from authserver.services.registry import RegistrationsAtHand, Registry
@@ -104,6 +107,7 @@ class Services:
     receipts: Receipts
     forward_auth: ForwardAuth
     dynamic_registration: DynamicRegistration
+    readiness: Readiness
     at_hand: "AtHand"
 
 
@@ -152,8 +156,16 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         dynamic_registration=DynamicRegistration(
             registration, parts.audit_log, active=settings.registered_clients_active
         ),
+        readiness=readiness(parts),
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
+
+
+def readiness(parts: Parts, *, ticks: Callable[[], float] = clock.ticks) -> Readiness:
+    """Return what /readyz answers by: every part that fails closed; the keys of clients are each client's own."""
+    stores = parts.stores
+    checks = [database_reads(stores.ping), database_writes(stores.replay_guard), a_key_signs(parts.signer)]
+    return Readiness(checks, ticks=ticks)
 
 
 def _authentication(settings: Settings, parts: Parts, registry: Registry) -> ClientAuthentication:

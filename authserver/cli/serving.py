@@ -91,11 +91,11 @@ def alone(loaded: Configuration, role: Role) -> Iterator[None]:
 
 def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
     """Serve until a signal; call `ready` once when all workers serve. Raises Failure when one cannot."""
-    listeners = _inherited() or [_listener(settings) for _ in range(settings.workers)]
+    listeners = _for_each(_inherited(), settings.workers) or [_listener(settings) for _ in range(settings.workers)]
     counts = tempfile.TemporaryDirectory(prefix="authserver-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts.name
     try:
-        Supervisor(partial(_serve, role), listeners).run(ready=ready)
+        Supervisor(partial(_serve, role), listeners, drain_seconds=settings.drain_seconds).run(ready=ready)
     except WorkerFailed:
         raise Failure("The server could not start; its log says why.") from None
     finally:
@@ -128,6 +128,11 @@ def _inherited() -> list[socket.socket]:
     return listeners
 
 
+def _for_each(sockets: list[socket.socket], workers: int) -> list[socket.socket]:
+    """Return a socket for each worker, and each socket at least once: workers may share one."""
+    return [sockets[place % len(sockets)] for place in range(max(workers, len(sockets)))] if sockets else []
+
+
 def is_inherited() -> bool:
     """Say whether a service manager hands over the sockets to listen on."""
     return os.environ.get("LISTEN_PID") == str(os.getpid()) and int(os.environ.get("LISTEN_FDS", "0")) > 0
@@ -153,16 +158,16 @@ def _serve(role: Role, listener: socket.socket, ready: Callable[[], None]) -> No
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=int(STOP_SECONDS) - 1,
         )
-        _Server(config, ready).run([listener])
+        _Server(config, ready, drain=loaded.drain).run([listener])
     loaded.close()
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server as a worker: it tells when it serves, ends at SIGTERM, and cuts off slow senders."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], *, drain: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._drain = ready, drain
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
@@ -177,7 +182,8 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """End at SIGTERM; every other signal is the parent's."""
+        """End at SIGTERM, be ready no more from SIGUSR1 on; every other signal is the parent's."""
+        signal.signal(signal.SIGUSR1, lambda *_: self._drain())
         signal.signal(signal.SIGTERM, self.handle_exit)
         yield
 

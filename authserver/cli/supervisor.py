@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from authserver.cli import service_manager
+
 READY_SECONDS = 30.0
 """How long a worker may take until it serves."""
 
@@ -23,6 +25,7 @@ STOP_SECONDS = 10.0
 """How long a worker may finish its requests before it is killed."""
 
 _LOOK_SECONDS = 1.0
+_DRAIN_LOOK_SECONDS = 0.1
 _PARENT_CHECK_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 5.0
 _WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
@@ -31,6 +34,10 @@ _log = structlog.get_logger("authserver.server")
 
 Work = Callable[[socket.socket, Callable[[], None]], None]
 """What a worker does: serves the socket until SIGTERM, after it called its second argument once it was ready."""
+
+
+Notify = Callable[[str], None]
+"""Tells the service manager (sd_notify(3)) what the server is about."""
 
 
 class WorkerFailed(Exception):
@@ -55,13 +62,25 @@ class _Worker:
 
 
 class Supervisor:
-    """Keeps one worker for each socket, until SIGTERM or SIGINT. SIGHUP replaces all of them, one after the other."""
+    """Keeps one worker for each socket, until SIGTERM or SIGINT. SIGHUP replaces all of them, one after the other.
 
-    def __init__(self, work: Work, listeners: Sequence[socket.socket]) -> None:
+    After SIGTERM the workers are told by SIGUSR1 that they are not to be sent requests any more, and serve on for
+    `drain_seconds`; SIGINT, or a second SIGTERM, ends them at once.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        listeners: Sequence[socket.socket],
+        *,
+        drain_seconds: float = 0.0,
+        notify: Notify = service_manager.notify,
+    ) -> None:
         self._work, self._listeners = work, listeners
+        self._drain_seconds, self._notify = drain_seconds, notify
         self._workers: list[_Worker] = []
         self._gone: dict[int, int] = {}
-        self._ends = self._renews = False
+        self._ends = self._hurries = self._renews = False
 
     def run(self, *, ready: Callable[[], None]) -> None:
         """Serve until a signal; call `ready` once when every worker serves. Raises WorkerFailed when one cannot."""
@@ -75,12 +94,14 @@ class Supervisor:
                     raise WorkerFailed
             if not self._ends:
                 ready()
+                self._notify(service_manager.READY)
             while not self._ends:
                 self._wait(_LOOK_SECONDS)
                 self._respawn()
                 if self._renews:
                     self._renew()
         finally:
+            self._drain()
             self._stop(self._workers)
 
     def _started(self, listener: socket.socket, *, deaths: int = 0) -> _Worker:
@@ -100,6 +121,7 @@ class Supervisor:
             for worker in self._workers:
                 worker.close()
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the work listens to it
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends its workers
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -131,6 +153,7 @@ class Supervisor:
         number = signal.sigtimedwait(_WATCHED, seconds)
         while number is not None:
             if number.si_signo in (signal.SIGTERM, signal.SIGINT):
+                self._hurries = self._ends or number.si_signo == signal.SIGINT
                 self._ends = True
             elif number.si_signo == signal.SIGHUP:
                 self._renews = True
@@ -165,6 +188,11 @@ class Supervisor:
     def _renew(self) -> None:
         """Replace each worker by a new one that serves already; where one cannot serve, the old ones go on."""
         self._renews = False
+        self._notify(service_manager.reloading())
+        self._replace_all()
+        self._notify(service_manager.READY)
+
+    def _replace_all(self) -> None:
         for place, old in enumerate(self._workers):
             new = self._started(old.listener)
             if not self._comes_up(new):
@@ -175,6 +203,15 @@ class Supervisor:
             self._workers[place] = new
             self._stop([old])
         _log.info("workers_replaced", count=len(self._workers))
+
+    def _drain(self) -> None:
+        """Let the workers answer that they are not ready, and serve until whoever sends requests here has noticed."""
+        self._notify(service_manager.STOPPING)
+        for worker in self._workers:
+            _send(worker.pid, signal.SIGUSR1, gone=self._gone)
+        deadline = time.monotonic() + self._drain_seconds
+        while self._ends and not self._hurries and time.monotonic() < deadline:
+            self._wait(_DRAIN_LOOK_SECONDS)
 
     def _stop(self, workers: Sequence[_Worker]) -> None:
         """End the workers: they finish what they are at, and are killed when that takes too long."""

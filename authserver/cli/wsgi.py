@@ -23,6 +23,7 @@ from authserver.fhir.introspection import DirectIntrospection, HttpIntrospection
 from authserver.fhir.store.sql_store import SqlStore, open_store
 from authserver.protocol.policy import PolicyRequest
 from authserver.services.metering import Meter
+from authserver.services.readiness import Readiness
 from authserver.services.token_introspection import TokenIntrospection
 from authserver.web import errors as web_errors
 from authserver.web.direct import DirectEndpoint
@@ -38,11 +39,15 @@ _HEALTH = ("/healthz", "/readyz")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A WSGI application; what a server may serve of it without the framework, by path; and how to let go of it."""
+    """A WSGI application; what a server may serve of it without the framework, by path; and how to let go of it.
+
+    `drain` lets /readyz answer 503 from now on; it waits for nothing.
+    """
 
     application: "WSGIApplication"
     direct: Mapping[str, DirectEndpoint] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
+    drain: Callable[[], None] = lambda: None
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request, as any WSGI application does."""
@@ -56,13 +61,14 @@ def both() -> Loaded:
     parts, services = _open_auth(loaded, meter)
     direct = auth_app.direct_endpoints(loaded.settings, parts, services, meter=meter)
     server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct, meter=meter)
-    layer, _ = _fhir(loaded, direct_introspection(services.introspection))
+    layer, store = _fhir(loaded, direct_introspection(services.introspection))
+    services.readiness.add(lambda _now: _reads(store))
     prefix = loaded.fhir.base_path
 
     def choose(path: str) -> "WSGIApplication":
         return layer if path == prefix or path.startswith(f"{prefix}/") else server
 
-    return Loaded(_dispatcher(choose), direct, parts.stores.close)
+    return Loaded(_dispatcher(choose), direct, parts.stores.close, services.readiness.drain)
 
 
 def auth() -> Loaded:
@@ -72,7 +78,7 @@ def auth() -> Loaded:
     parts, services = _open_auth(loaded, meter)
     direct = auth_app.direct_endpoints(loaded.settings, parts, services, meter=meter)
     server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct, meter=meter)
-    return Loaded(server, direct, parts.stores.close)
+    return Loaded(server, direct, parts.stores.close, services.readiness.drain)
 
 
 def fhir() -> Loaded:
@@ -86,8 +92,9 @@ def fhir() -> Loaded:
         timeout=own.fhir_introspection_timeout,
     )
     layer, store = _fhir(loaded, introspection)
-    health = _health(loaded, store)
-    return Loaded(_dispatcher(lambda path: health if path in _HEALTH else layer))
+    readiness = Readiness([lambda _now: _reads(store)])
+    health = _health(loaded, readiness)
+    return Loaded(_dispatcher(lambda path: health if path in _HEALTH else layer), drain=readiness.drain)
 
 
 def direct_introspection(introspection: TokenIntrospection) -> DirectIntrospection:
@@ -159,11 +166,11 @@ def _fhir(loaded: Configuration, introspection: Introspection) -> tuple[Flask, S
     return layer, store
 
 
-def _health(loaded: Configuration, store: SqlStore) -> Flask:
+def _health(loaded: Configuration, readiness: Readiness) -> Flask:
     """Return /healthz and /readyz for a process that has only the FHIR layer."""
     app = Flask("authserver.health", static_folder=None)
     web_errors.install(app, https=loaded.settings.issuer.startswith("https://"))
-    app.register_blueprint(health_blueprint(lambda: _reads(store)))
+    app.register_blueprint(health_blueprint(lambda: readiness.require(now=clock.now())))
     return app
 
 
