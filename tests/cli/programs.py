@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,14 +86,18 @@ class Running:
 
 @contextmanager
 def serving(
-    folder: Path, *arguments: str, port: int | None = None, variables: Mapping[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    port: int | None = None,
+    variables: Mapping[str, str] | None = None,
+    program: Sequence[str] = COMMAND,
 ) -> Iterator[Running]:
     """Start `authserver serve` and wait for its first answer; whatever happens, it is stopped afterwards."""
     chosen, name = port or free_port(), "-".join(("serve", *arguments))
     output, log = folder / f"{name}.out", folder / f"{name}.log"
     with output.open("wb") as stdout, log.open("wb") as stderr:
         process = subprocess.Popen(
-            [*COMMAND, "serve", *arguments, "--port", str(chosen)],
+            [*program, "serve", *arguments, "--port", str(chosen)],
             cwd=folder,
             env=environment(**(variables or {})),
             stdout=stdout,

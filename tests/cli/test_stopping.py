@@ -19,6 +19,7 @@ from authserver.cli.demo_server import free_port
 from authserver.cli.registering import with_secret
 from tests.cli.programs import COMMAND, LOOPBACK, Running, environment, serving
 from tests.cli.test_supervisor import children
+from tests.postgres import PostgresCluster
 
 
 def waits_until(condition: Callable[[], bool]) -> bool:
@@ -212,13 +213,15 @@ def test_a_manager_that_cannot_be_told_stops_nothing(
 
 
 @contextmanager
-def activated(folder: Path, listener: socket.socket, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+def activated(
+    folder: Path, listener: socket.socket, *arguments: str, **variables: str
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `authserver serve` as a service manager does: the socket is descriptor 3, and LISTEN_PID is the process."""
     script = 'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@" 3<&"$FROM"'
     process = subprocess.Popen(
         ["/bin/bash", "-c", script, "bash", *COMMAND, "serve", *arguments],
         cwd=folder,
-        env=environment(FROM=str(listener.fileno())),
+        env=environment(FROM=str(listener.fileno()), **variables),
         pass_fds=[listener.fileno()],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -242,3 +245,18 @@ def test_what_connects_before_the_start_and_during_a_restart_is_served(tmp_path:
                     answers.append(early.recv(100).partition(b"\r\n")[0])
 
     assert answers == [b"HTTP/1.1 200 OK"] * 2
+
+
+def test_workers_share_the_one_socket_that_is_handed_over(tmp_path: Path, postgres: PostgresCluster) -> None:
+    """One ListenStream serves as many workers as the settings say."""
+    variables = {"AUTHSERVER_DATABASE_URL": postgres.create_database(), "AUTHSERVER_WORKERS": "2"}
+    with (
+        socket.create_server((LOOPBACK, 0), backlog=64) as listener,
+        requests.Session() as session,
+        activated(tmp_path, listener, "auth", "--dev", **variables) as process,
+    ):
+        url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        statuses = {session.get(f"{url}/healthz", timeout=120).status_code for _ in range(4)}
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+    assert (statuses, len(listed)) == ({200}, 2)

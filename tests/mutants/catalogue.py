@@ -615,4 +615,21 @@ MUTANTS: list[Mutant] = [
         ("underscores in header names", "E04", 'if "_" in name or name ==', "if name =="),
         ("the last of repeated headers", "F09", 'f"{found[key]},{value}" if key in found else value', "value"),
     ),
+    *_of(
+        "services/readiness.py",
+        "tests/services/test_readiness.py",
+        ("a server that drains is ready", "fault 17", "if self._drains:", "if False:"),
+        ("the clock may be anywhere", "B14", "until=now + CLOCK_BACK_SECONDS", "until=now + 10**9"),
+        ("writes need not work", "fault 5", "if error.reason == _FAILED_OVER:", "if True:"),
+        ("no key need sign", "fault 11", "if not any(key.active for key in signer.list_keys()):", "if False:"),
+        ("every probe writes", "fault 8", "if self._ticks() >= self._finding.until:", "if True:"),
+    ),
+    *_of(
+        "adapters/sql/safe_server.py",
+        "tests/adapters/test_safe_server.py",
+        ("a standby will do", "fault 8", "if state.in_recovery:", "if False:"),
+        ("a server that takes no writes will do", "fault 8", "if state.read_only:", "if False:"),
+        ("fsync may be off", "fault 3", "if not state.fsync:", "if False:"),
+        ("pages may be torn", "fault 3", "if not state.full_page_writes:", "if False:"),
+    ),
 ]

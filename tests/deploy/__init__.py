@@ -1,0 +1,1 @@
+"""The files of docs/deploy, tried as far as a test can: nginx for real, units by their own checker."""
