@@ -218,14 +218,15 @@ def activated(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `authserver serve` as a service manager does: the socket is descriptor 3, and LISTEN_PID is the process."""
     script = 'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@" 3<&"$FROM"'
-    process = subprocess.Popen(
-        ["/bin/bash", "-c", script, "bash", *COMMAND, "serve", *arguments],
-        cwd=folder,
-        env=environment(FROM=str(listener.fileno()), **variables),
-        pass_fds=[listener.fileno()],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (folder / "activated.log").open("ab") as log:
+        process = subprocess.Popen(
+            ["/bin/bash", "-c", script, "bash", *COMMAND, "serve", *arguments],
+            cwd=folder,
+            env=environment(FROM=str(listener.fileno()), **variables),
+            pass_fds=[listener.fileno()],
+            stdout=log,
+            stderr=log,
+        )
     try:
         yield process
     finally:
