@@ -6,7 +6,7 @@ Steps are only ever added; a database remembers how many of them it has seen.
 import secrets
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, inspect, select, text, update
 
 from authserver.errors import StorageUnavailable
 from authserver.fhir.definitions.tables import Definitions
@@ -60,7 +60,15 @@ def _create_export_jobs(connection: Connection) -> None:
     tables.export_job.create(connection, checkfirst=True)
 
 
-_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tables, _create_export_jobs)
+def _add_methods_to_versions(connection: Connection) -> None:
+    # A new database has column and index from the first step.
+    if "method" not in {column["name"] for column in inspect(connection).get_columns(tables.version.name)}:
+        connection.execute(text("ALTER TABLE fhir_version ADD COLUMN method VARCHAR NOT NULL DEFAULT 'PUT'"))
+        (by_time,) = tables.version.indexes
+        by_time.create(connection)
+
+
+_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tables, _create_export_jobs, _add_methods_to_versions)
 
 
 def _number_parameters(connection: Connection, definitions: Definitions) -> None:

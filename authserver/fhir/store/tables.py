@@ -69,7 +69,9 @@ version = Table(
     Column("last_updated", BigInteger, nullable=False),
     Column("deleted", Boolean, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("method", _text, nullable=False, server_default="PUT"),
     PrimaryKeyConstraint("rid", "version_id"),
+    Index("fhir_version_by_time", "last_updated", "rid", "version_id"),
 )
 
 export_job = Table(
