@@ -41,6 +41,8 @@ MAY = {
     | {
         "authlib",
         "flask",
+        "jsonpatch",
+        "jsonpointer",
         "orjson",
         "pydantic",
         "pydantic_settings",

@@ -21,6 +21,15 @@ class Constraint:
         """Return the constraint of the server's own work in a tenant (loading, for example)."""
         return cls(tenant, ((),))
 
+    def narrowed(self, other: Self) -> Self:
+        """Return the constraint that reaches what both reach, in the same tenant."""
+        both = tuple((*mine, *theirs) for mine in self.alternatives for theirs in other.alternatives)
+        return type(self)(self.tenant, tuple(dict.fromkeys(both)))
+
+    def widened(self, other: Self) -> Self:
+        """Return the constraint that reaches what either reaches, in the same tenant."""
+        return type(self)(self.tenant, tuple(dict.fromkeys((*self.alternatives, *other.alternatives))))
+
     @property
     def is_everything(self) -> bool:
         """Say whether every resource of the tenant is reached."""

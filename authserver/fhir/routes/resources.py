@@ -1,7 +1,6 @@
 """Answer reads and searches that were allowed. Gets the caller and the constraint as arguments."""
 
 from collections.abc import Sequence
-from email.utils import formatdate
 
 from flask import Request, Response
 
@@ -9,17 +8,18 @@ from authserver.errors import NotFound
 from authserver.fhir.access import Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.request import FhirRequest
+from authserver.fhir.routes.answers import gone, version_headers
 from authserver.fhir.search.bundle import searchset
 from authserver.fhir.search.cursor import CursorBinding, seal, unseal
 from authserver.fhir.search.parser import SearchParser
-from authserver.fhir.store.port import FhirStore, Stored
+from authserver.fhir.store.port import FhirReads, Stored
 from authserver.protocol.render import FHIR_JSON
 
 
 class ResourceRoutes:
     """Reads and searches one store; `base_url` is what every link begins with."""
 
-    def __init__(self, store: FhirStore, parser: SearchParser, *, base_url: str) -> None:
+    def __init__(self, store: FhirReads, parser: SearchParser, *, base_url: str) -> None:
         self._store = store
         self._parser = parser
         self._base_url = base_url
@@ -36,11 +36,8 @@ class ResourceRoutes:
         """Answer `GET /{type}/{id}`; hidden and absent are one 404 (http://hl7.org/fhir/R4/http.html#read)."""
         stored = self._store.read(constraint, resource_type, resource_id)
         if stored is None:
-            raise NotFound
-        headers = {
-            "ETag": f'W/"{stored.version_id}"',
-            "Last-Modified": formatdate(stored.last_updated // 1_000_000, usegmt=True),
-        }
+            raise gone(self._store.version(constraint, resource_type, resource_id, None))
+        headers = version_headers(stored)
         if http.if_none_match.contains_weak(str(stored.version_id)):
             return Response(status=304, headers=headers)
         return Response(stored.body, content_type=FHIR_JSON, headers=headers)
