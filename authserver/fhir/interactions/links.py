@@ -33,6 +33,11 @@ class Links:
         """Return every reference that is a search, `Patient?identifier=x`, as it is written."""
         return frozenset(text for text in self._texts(resource) if conditional_parts(text) is not None)
 
+    def nowhere(self, resource: Resource) -> frozenset[str]:
+        """Return every reference that means something inside a Bundle alone: searches, `urn:uuid:` and `urn:oid:`."""
+        texts = frozenset(text for text in self._texts(resource) if text.startswith(("urn:uuid:", "urn:oid:")))
+        return texts | self.conditional(resource)
+
     def rewritten(self, resource: Resource, urls: Mapping[str, str]) -> dict[str, Any]:
         """Return the resource with each reference, address and link of a narrative that is one of the urls replaced.
 

@@ -49,12 +49,17 @@ class ReferenceCheck:
         wanted = frozenset[Key]().union(*added.values())
         missing = wanted - self._reached(session, written[0].caller, wanted) if wanted else frozenset()
         for position, keys in added.items():
-            if keys & missing:
+            if keys & missing or self._lead_nowhere(written[position]):
                 raise UnresolvedReference(written[position].stored.resource_type)
 
     def _added(self, one: Reviewed) -> frozenset[Key]:
         now = self._links.local(exact_json.loads(one.stored.body))
         return now - self._links.local(exact_json.loads(one.before.body)) if one.before is not None else now
+
+    def _lead_nowhere(self, one: Reviewed) -> bool:
+        """Say whether the write adds a reference that only a Bundle could have resolved."""
+        now = self._links.nowhere(exact_json.loads(one.stored.body))
+        return bool(now and (one.before is None or now - self._links.nowhere(exact_json.loads(one.before.body))))
 
     def _reached(self, session: FhirSession, caller: Caller, wanted: frozenset[Key]) -> frozenset[Key]:
         ids: defaultdict[str, list[str]] = defaultdict(list)

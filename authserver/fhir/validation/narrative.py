@@ -19,7 +19,7 @@ _ATTRIBUTES = frozenset(
     xml:lang xmlns
     """.split()
 )
-_SCHEMES = ("#", "http://", "https://", "mailto:", "data:image/")
+_SCHEMES = ("#", "http://", "https://", "mailto:", "urn:", "data:image/")
 
 
 class _Reader(HTMLParser):
