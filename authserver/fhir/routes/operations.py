@@ -79,15 +79,15 @@ def _validated(body: Any, request: FhirRequest) -> tuple[Any, str]:
         resource = None
         listed = body.get("parameter", [])
         for one in listed if isinstance(listed, list) else []:
-            name = one.get("name") if isinstance(one, dict) else None
-            if name == "resource":
+            what = one.get("name") if isinstance(one, dict) else None
+            if what == "resource":
                 resource = one.get("resource")
-            elif name == "mode":
+            elif what == "mode":
                 given["mode"] = one.get("valueCode")
             else:
                 raise BadRequest("$validate knows the parameters resource and mode.", reason="operation_parameter")
     mode: Any = given.get("mode", "update" if request.resource_id is not None else "create")
-    if mode not in _MODES:
+    if not isinstance(mode, str) or mode not in _MODES:
         raise BadRequest("The mode is create, update or delete.", reason="operation_parameter")
     return resource, mode
 

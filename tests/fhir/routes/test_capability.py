@@ -1,12 +1,15 @@
 """The CapabilityStatement."""
 
 import pytest
+from flask.testing import FlaskClient
 
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.routes.capability import capability_statement, token_endpoint_of
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.store.sql_store import SqlStore
-from tests.fhir.builders import BASE, TOKEN_ENDPOINT, bearer, make_app
+from authserver.fhir.validation.structures import load_structures
+from authserver.fhir.validation.validator import Validator
+from tests.fhir.builders import BASE, TOKEN_ENDPOINT, bearer, make_app, send
 
 
 def test_the_statement_needs_no_token_and_names_the_token_endpoint(
@@ -43,12 +46,13 @@ def test_the_statement_has_the_required_elements(definitions: Definitions) -> No
     assert {name: value for name, value in statement.items() if name != "rest"} == {
         "resourceType": "CapabilityStatement",
         "status": "active",
-        "date": "2026-11-20",
+        "date": "2026-11-21",
         "kind": "instance",
         "software": {"name": "authserver"},
         "implementation": {"description": "FHIR layer of authserver", "url": BASE},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "json"],
+        "patchFormat": ["application/json-patch+json"],
     }
     (rest,) = statement["rest"]
     assert (rest["mode"], len(rest["resource"])) == ("server", 146)
@@ -87,6 +91,58 @@ def test_every_listed_parameter_parses(definitions: Definitions) -> None:
     for resource in statement["rest"][0]["resource"]:
         for parameter in resource["searchParam"]:
             assert parser.criterion(resource["type"], parameter["name"], EXAMPLES[parameter["type"]])
+
+
+CALLS = {
+    "read": ("GET", "{type}/x"),
+    "vread": ("GET", "{type}/x/_history/1"),
+    "history-instance": ("GET", "{type}/x/_history"),
+    "history-type": ("GET", "{type}/_history"),
+    "search-type": ("GET", "{type}"),
+    "create": ("POST", "{type}"),
+    "update": ("PUT", "{type}/x"),
+    "patch": ("PATCH", "{type}/x"),
+    "delete": ("DELETE", "{type}/x"),
+    "transaction": ("POST", ""),
+    "batch": ("POST", ""),
+    "history-system": ("GET", "_history"),
+    "validate": ("POST", "{type}/$validate"),
+    "everything": ("GET", "{type}/x/$everything"),
+    "document": ("GET", "{type}/x/$document"),
+}
+NOT_SERVED = (405, 501)
+
+
+def test_every_listed_interaction_and_operation_is_served_and_no_other(api: FlaskClient) -> None:
+    """Row B13: a listed one is answered by the resource or its absence, one that is not listed by 403, 404 or 405."""
+    (rest,) = send(api, "GET", "metadata").get_json()["rest"]
+    by_type = {one["type"]: one for one in rest["resource"]}
+    served = []
+
+    for resource_type in ("Patient", "Composition", "Observation"):
+        one = by_type[resource_type]
+        operations = [each["name"] for each in one["operation"] if each["name"] != "export"]
+        listed = [each["code"] for each in one["interaction"]] + operations
+        for name in [*listed, *(each["code"] for each in rest["interaction"])]:
+            method, path = CALLS[name]
+            answer = send(api, method, path.format(type=resource_type), {} if method != "GET" else None)
+            issue = (answer.get_json(silent=True) or {}).get("issue", [{}])[0].get("code")
+            served.append((name, answer.status_code not in NOT_SERVED, issue != "not-supported" or method == "PATCH"))
+    refused = send(api, "POST", "AuditEvent", {}, token="auditor")
+
+    assert {(each, ok) for _, each, ok in served} == {(True, True)}
+    assert len(served) > 30
+    assert [each["code"] for each in by_type["AuditEvent"]["interaction"]] == [
+        "read", "vread", "history-instance", "history-type", "search-type"
+    ]  # fmt: skip
+    assert refused.status_code == 403
+
+
+def test_the_statement_is_a_valid_resource(definitions: Definitions) -> None:
+    """Row B13: it passes the validation that every resource passes."""
+    statement = capability_statement(definitions, base_url=BASE, token_endpoint=TOKEN_ENDPOINT, bulk_export=True)
+
+    assert Validator(load_structures()).findings(statement) == ()
 
 
 @pytest.mark.parametrize(
