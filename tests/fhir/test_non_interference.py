@@ -3,6 +3,7 @@
 This one property catches leaks between tenants and around scopes, whichever feature they come from.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,90 @@ from tests.fhir.builders import (
     make_app,
     make_observation,
     make_patient,
+    send,
 )
 
 SCOPE = "system/Observation.rs?category=laboratory system/Patient.rs?gender=female"
 
+# What a token with these scopes writes, and what it then reads: the answers tell nothing of what it must not see.
+WRITING_SCOPE = (
+    "system/Observation.cruds?category=laboratory system/Patient.rds?gender=female system/Encounter.c "
+    "system/Composition.rs"
+)
+LAB, VITAL = make_observation("x", subject={"reference": "Patient/w0"}), make_observation("x", category="vital-signs")
+PATCH = [{"op": "add", "path": "/issued", "value": "2024-05-11T12:00:00Z"}]
+ENCOUNTER = {"resourceType": "Encounter", "status": "finished", "class": {"code": "AMB"}}
+
+
+def _observation(resource_id: str, **members: Any) -> dict[str, Any]:
+    return {**LAB, "id": resource_id, **members}
+
+
+def _entry(method: str, url: str, resource: Any = None, **members: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {"request": {"method": method, "url": url, **members}}
+    return {**entry, "resource": resource} if resource is not None else entry
+
+
+def _bundle(kind: str, *entries: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": kind, "entry": list(entries)}
+
+
+IDS = ("lab-1", "vital-1", "foreign", "nobody")
+TARGETS = ("w0", "m1", "foreign", "nobody")
+# Each row of the decision table that writes, about a visible, a hidden, a foreign and an absent resource.
+WRITES: list[tuple[str, str, Any, dict[str, str]]] = [
+    *(("PUT", f"Observation/{name}", _observation(name, status="amended"), {}) for name in IDS),
+    *(("PUT", f"Observation/{name}", _observation(name), {"If_Match": 'W/"1"'}) for name in IDS),
+    *(("PUT", f"Observation/{name}", _observation(name), {"If_None_Match": "*"}) for name in IDS),
+    *(("PATCH", f"Observation/{name}", PATCH, {}) for name in IDS),
+    *(("PATCH", f"Observation/{name}", PATCH, {"If_Match": 'W/"9"'}) for name in IDS),
+    *(("POST", f"Observation/{name}/$validate", _observation(name), {}) for name in IDS),
+    *(("POST", "Observation", {**LAB, "subject": {"reference": f"Patient/{name}"}}, {}) for name in TARGETS),
+    *(("POST", "Encounter", {**ENCOUNTER, "subject": {"reference": f"Patient/{name}"}}, {}) for name in TARGETS),
+    *(("POST", "Encounter", {**ENCOUNTER, "partOf": {"reference": f"Encounter/{name}"}}, {}) for name in ("e1", "e2")),
+    *(("POST", "Observation", LAB, {"If_None_Exist": query}) for query in ("_id=vital-2", "_id=lab-2", "_id=foreign")),
+    ("POST", "Observation", LAB, {"If_None_Exist": "category=vital-signs"}),
+    ("POST", "Observation", LAB, {"If_None_Exist": "status=amended"}),
+    ("POST", "Observation", VITAL, {}),
+    *(("PUT", f"Observation?_id={name}", LAB | {"id": name}, {}) for name in ("lab-2", "vital-2", "foreign")),
+    ("PUT", "Observation?category=vital-signs", {k: v for k, v in LAB.items() if k != "id"}, {}),
+    *(("PATCH", f"Observation?_id={name}", PATCH, {}) for name in IDS),
+    *(("DELETE", f"Observation?_id={name}", None, {}) for name in ("vital-3", "foreign", "nobody", "lab-3")),
+    ("DELETE", "Observation?category=vital-signs", None, {}),
+    *(("DELETE", f"Patient/{name}", None, {}) for name in ("m1", "foreign", "nobody", "w1")),
+    *(("DELETE", f"Observation/{name}", None, {}) for name in ("vital-4", "foreign", "nobody", "lab-4")),
+    *(("GET", f"Observation/{name}", None, {}) for name in ("vital-4", "lab-4", "lab-3", "nobody")),
+    ("POST", "", _bundle("batch", *(_entry("GET", f"Observation/{n}") for n in IDS), _entry("GET", "Patient/m1")), {}),
+    ("POST", "", _bundle("batch", *(_entry("DELETE", f"Patient/{n}") for n in ("m2", "foreign", "nobody"))), {}),
+    ("POST", "", _bundle("batch", *(_entry("PUT", f"Observation/{n}", _observation(n)) for n in IDS)), {}),
+    *(("POST", "", _bundle("transaction", _entry("GET", f"Observation/{n}")), {}) for n in IDS),
+    *(("POST", "", _bundle("transaction", _entry("DELETE", f"Observation/{n}")), {}) for n in IDS[1:]),
+    *(
+        ("POST", "", _bundle("transaction", _entry("POST", "Observation", {**LAB, "subject": {"reference": text}})), {})
+        for text in ("Patient?gender=male", "Patient?_id=m1", "Patient?_id=foreign", "Patient?_id=w0", "Patient/m1")
+    ),
+    *(("GET", f"Composition/{name}/$document", None, {}) for name in ("c1", "hidden", "nobody")),
+    *(("GET", path, None, {}) for path in ("Observation", "Observation/_history", "_history", "Patient", "AuditEvent")),
+]
+
+
 VISIBLE = [
     *(make_observation(f"lab-{n}", subject={"reference": f"Patient/w{n % 2}"}) for n in range(5)),
     *(make_patient(f"w{n}", gender="female", birthDate=f"195{n}-01-01") for n in range(2)),
+    {
+        "resourceType": "Composition",
+        "id": "c1",
+        "section": [{"entry": [{"reference": f"Observation/{n}"} for n in ("lab-0", "vital-0", "foreign", "none")]}],
+    },
 ]
 HIDDEN = [
     *(make_observation(f"vital-{n}", category="vital-signs", status="amended") for n in range(5)),
     *(make_patient(f"m{n}", gender="male", identifier=[{"value": "x"}]) for n in range(3)),
     {"resourceType": "Encounter", "id": "e1", "status": "finished", "class": {"code": "AMB"}},
 ]
-OTHER_TENANT = [*VISIBLE[:3], make_observation("foreign"), make_patient("foreign", gender="female")]
+FOREIGN_COMPOSITION = {"resourceType": "Composition", "id": "hidden"}
+FOREIGN = [make_observation("foreign"), make_patient("foreign", gender="female"), FOREIGN_COMPOSITION]
+OTHER_TENANT = [*VISIBLE[:3], *FOREIGN]
 
 PATHS = [
     "Observation", "Observation?_count=2", "Observation?code=4548-4&_count=3", "Observation?code:not=4548-4",
@@ -45,6 +116,11 @@ PATHS = [
     "Observation/lab-1", "Observation/vital-1", "Observation/foreign", "Observation/nobody", "Patient/m1",
     "Patient/w1", "Patient/foreign", "Encounter", "Encounter/e1", "Encounter/nobody", "Observation/vital-1/_history",
     "Patient/m1/$everything", "Nonsense", "",
+    "Observation/lab-1/_history", "Observation/vital-1/_history/1", "Observation/lab-1/_history/1",
+    "Observation/_history", "Observation/_history?_count=3",
+    "Patient/_history?_count=1", "_history", "_history?_type=Encounter", "_history?_type=Patient,Encounter",
+    "Patient/w0/$everything", "Patient/w0/$everything?_count=1", "Patient/foreign/$everything",
+    "Observation/vital-1/$validate",
 ]  # fmt: skip
 
 
@@ -87,6 +163,31 @@ def _walk(client: Any, method: str, target: str) -> list[tuple[Any, ...]]:
     return seen
 
 
+def _written(store: SqlStore, definitions: Definitions) -> list[tuple[Any, ...]]:
+    """What the writing token is answered, without what differs by chance: ids, moments, cursors."""
+    introspection = FakeIntrospection({"all": make_answer(tenant="mine", scope=WRITING_SCOPE)})
+    client = make_app(store, definitions, introspection=introspection).test_client()
+    names: dict[str, str] = {}
+    seen = []
+    for method, path, body, headers in WRITES:
+        if method == "PATCH":
+            headers = {**headers, "Content_Type": "application/json-patch+json"}
+        answer = send(client, method, path, body, **headers)
+        kept = sorted((k, _plain(v, names)) for k, v in answer.headers.items() if k not in CHANCE)
+        seen.append((method, path, answer.status_code, kept, _plain(answer.get_data(as_text=True), names)))
+    return seen
+
+
+CHANCE = ("X-Request-Id", "Last-Modified", "Date")
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+def _plain(text: str, names: dict[str, str]) -> str:
+    text = re.sub(UUID, lambda found: names.setdefault(found[0], f"id-{len(names)}"), text)
+    text = re.sub(r"_cursor=[\w-]+", "_cursor=", text)
+    return re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z", "MOMENT", text)
+
+
 @pytest.fixture
 def answers(tmp_path: Path, definitions: Definitions) -> list[list[tuple[Any, ...]]]:
     """What the token gets from a store without, and from one with, what it must not see."""
@@ -105,10 +206,24 @@ def test_what_a_token_must_not_see_changes_no_byte(answers: list[list[tuple[Any,
     assert without == with_hidden
 
 
+def test_what_a_token_must_not_see_changes_no_answer_to_a_write(tmp_path: Path, definitions: Definitions) -> None:
+    """Threats H01, H05 to H08, H10, H11 and H13; leaks L4, L8, L9, L10, L11, L13, L19; rows B5, B6 and C8."""
+    collected = []
+    for with_hidden in (False, True):
+        store = _filled(f"sqlite:///{tmp_path}/{with_hidden}.db", definitions, with_hidden=with_hidden)
+        collected.append(_written(store, definitions))
+        store.close()
+    without, with_hidden_ones = collected
+
+    for one, other in zip(without, with_hidden_ones, strict=True):
+        assert one == other
+    assert {status for _, _, status, _, _ in without} == {200, 201, 204, 403, 404, 410, 412, 422}
+
+
 def test_the_comparison_sees_resources_at_all(answers: list[list[tuple[Any, ...]]]) -> None:
     """The positive control: the visible ones are there, page by page."""
     bodies = "".join(answer[4] for answer in answers[1])
 
-    assert all(f'"id":"{resource["id"]}"' in bodies for resource in VISIBLE)
+    assert all(f'"id":"{resource["id"]}"' in bodies for resource in VISIBLE if resource["id"] != "c1")
     assert not any(f'"id":"{resource["id"]}"' in bodies for resource in HIDDEN)
     assert '"id":"foreign"' not in bodies

@@ -44,14 +44,20 @@ class VersionReader:
     def history(self, constraints: Mapping[str, Constraint], query: HistoryQuery) -> HistoryPage:
         """Return one page; `constraints` has one of each type, all of one tenant."""
         found: list[Version] = []
-        scanned, position = 0, query.after
-        for row in self._rows(constraints, query):
-            if len(found) == query.count or scanned == MAX_SCANNED:
-                return HistoryPage(tuple(found), position, self._total(constraints, query))
-            scanned, position = scanned + 1, _position(row)
-            if self._reached(constraints[row.resource_type], row):
-                found.append(_version(row))
-        return HistoryPage(tuple(found), None, self._total(constraints, query))
+        total = self._total(constraints, query)
+        position, last = query.after, query.after
+        for scanned, row in enumerate(self._rows(constraints, query)):
+            if scanned == MAX_SCANNED:
+                return HistoryPage(tuple(found), position, total)
+            position = _position(row)
+            if not self._reached(constraints[row.resource_type], row):
+                continue
+            # Only a version that is seen makes another page: a link to nothing would tell of what is hidden.
+            if len(found) == query.count:
+                return HistoryPage(tuple(found), last, total)
+            found.append(_version(row))
+            last = position
+        return HistoryPage(tuple(found), None, total)
 
     def _rows(self, constraints: Mapping[str, Constraint], query: HistoryQuery) -> Iterator[Row[Any]]:
         after = query.after
