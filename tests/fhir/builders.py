@@ -125,10 +125,12 @@ class Writable:
     store: SqlStore
     engine: Engine
     introspection: FakeIntrospection
+    log: ListLog
     app: Flask
 
     def clear(self) -> None:
-        """Remove every resource."""
+        """Remove every resource, and what was logged."""
+        self.log.events.clear()
         with self.engine.execution_options(fhir_store_writes=True).begin() as connection:
             for table in tables.metadata.sorted_tables:
                 if table not in (tables.meta, tables.parameter):

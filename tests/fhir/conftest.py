@@ -106,8 +106,9 @@ def writable(
     else:
         cluster: PostgresCluster = request.getfixturevalue("postgres")
         url = cluster.create_database()
-    store, engine, introspection = open_store(url, definitions), make_engine(url), FakeIntrospection()
-    yield Writable(store, engine, introspection, make_app(store, definitions, introspection=introspection))
+    store, engine, introspection, log = open_store(url, definitions), make_engine(url), FakeIntrospection(), ListLog()
+    app = make_app(store, definitions, introspection=introspection, log=log)
+    yield Writable(store, engine, introspection, log, app)
     engine.dispose()
     store.close()
 
