@@ -598,13 +598,13 @@ MUTANTS: list[Mutant] = [
     *_of(
         "cli/asgi.py",
         "tests/cli/test_asgi.py tests/cli/test_http_protocol.py",
-        ("bodies of any length", "E12", "return declared.isdecimal() and int(declared) > BODY_BYTES", "return False"),
-        ("chunks without end", "E12", " and len(body) <= BODY_BYTES:", ":"),
+        ("bodies of any length", "E12", "return declared.isdecimal() and int(declared) > limit", "return False"),
+        ("chunks without end", "E12", " and len(body) <= limit:", ":"),
         (
             "bodies may come slowly",
             "E12",
-            "return await asyncio.wait_for(_collected(receive), self._body_seconds)",
-            "return await asyncio.wait_for(_collected(receive), 20)",
+            "return await asyncio.wait_for(_collected(receive, BODY_BYTES), self._body_seconds)",
+            "return await asyncio.wait_for(_collected(receive, BODY_BYTES), 20)",
         ),
         (
             "methods in any case",
