@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, delete
@@ -135,6 +136,10 @@ class Writable:
             for table in tables.metadata.sorted_tables:
                 if table not in (tables.meta, tables.parameter):
                     connection.execute(delete(table))
+
+
+ON_SQLITE = pytest.mark.parametrize("writable", ["sqlite"], indirect=True)
+"""For tests of `api` whose outcome no database can change."""
 
 
 def writing_tokens() -> dict[str, Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.store.sql_store import SqlStore
 from tests.fhir.builders import (
     BASE,
+    ON_SQLITE,
     FakeIntrospection,
     Writable,
     make_answer,
@@ -97,6 +98,7 @@ def test_each_entry_of_a_batch_needs_its_own_letter(api: FlaskClient) -> None:
     assert _count(api, "Patient") == 1
 
 
+@ON_SQLITE
 def test_each_entry_is_shown_to_the_policies(api: FlaskClient, writable: Writable) -> None:
     """Threat H08: the envelope's decision is not the entry's."""
     writable.introspection.asked.clear()
@@ -135,6 +137,7 @@ BAD_ENTRIES: dict[str, Any] = {
 }
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("kind", ["batch", "transaction"])
 @pytest.mark.parametrize("name", BAD_ENTRIES)
 def test_an_entry_that_leads_elsewhere_is_refused(api: FlaskClient, kind: str, name: str) -> None:
@@ -147,6 +150,7 @@ def test_an_entry_that_leads_elsewhere_is_refused(api: FlaskClient, kind: str, n
         assert _refused(response) == (400, "Bundle.entry[0]")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "body",
     [{}, [], make_patient(), {"resourceType": "Bundle", "type": "collection"}]
@@ -156,6 +160,7 @@ def test_only_a_batch_or_a_transaction_may_be_posted_to_the_base(api: FlaskClien
     assert send(api, "POST", "", body).status_code == 400
 
 
+@ON_SQLITE
 def test_an_empty_bundle_is_answered_by_one(api: FlaskClient) -> None:
     body = send(api, "POST", "", {"resourceType": "Bundle", "type": "batch"}).get_json()
 

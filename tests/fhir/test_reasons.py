@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from authserver.errors import IntrospectionUnavailable, StorageUnavailable
 from authserver.fhir.store.engine import make_engine, writing
-from tests.fhir.builders import ListLog, Writable, bearer, make_observation, make_patient, send
+from tests.fhir.builders import ON_SQLITE, ListLog, Writable, bearer, make_observation, make_patient, send
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "token_required": ("/fhir/Patient", {}),
@@ -96,6 +96,7 @@ WRITES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
 }  # fmt: skip
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("reason", WRITES)
 def test_the_log_says_the_reason_of_a_refused_write(api: FlaskClient, writable: Writable, reason: str) -> None:
     """Row X48."""
