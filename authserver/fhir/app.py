@@ -170,12 +170,12 @@ class _Parts:
         """Refuse what has two readings, before routing, authentication or any policy sees it."""
         g.request_id = secrets.token_hex(16)
         g.started = clock.now_microseconds()
-        if request.mimetype in (*JSON_TYPES, PATCH_TYPE):
-            request.max_content_length = self._max_body_bytes
         raw_target = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI")
         if any(name in request.headers for name in canonical_path.METHOD_OVERRIDES):
             raise BadRequest("Method override headers are not accepted.", reason="method_override")
-        canonical_segments(request.path, prefix=self.prefix, raw_target=raw_target)
+        segments = canonical_segments(request.path, prefix=self.prefix, raw_target=raw_target)
+        if request.mimetype in (*JSON_TYPES, PATCH_TYPE) and not export_operation(segments):
+            request.max_content_length = self._max_body_bytes
 
     def serve(self, http: Request) -> Response:
         """Authenticate, decide, answer."""

@@ -11,7 +11,8 @@ pytestmark = ON_SQLITE
 PATHS = [
     "Patient/../Observation/o1", "Patient/%2e%2e/Observation/o1", "Observation%2Fo1", "Observation//o1",
     "Observation/o1/", "./Observation/o1", "Observation;a=b/o1", "Observation/o1%00", "Observation\\o1",
-    "%4fbservation/o1", "Observation/Observation/o1/x", "Observation/o1?_method=DELETE", "Observation/o1?access_token=all",
+    "%4fbservation/o1", "Observation/Observation/o1/x",
+    "Observation/o1?_method=DELETE", "Observation/o1?access_token=all",
 ]  # fmt: skip
 HEADERS = [
     {"X-HTTP-Method-Override": "DELETE"},
