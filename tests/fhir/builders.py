@@ -152,6 +152,7 @@ def writing_tokens() -> dict[str, Mapping[str, Any]]:
         "no-read": "system/Observation.cud system/Patient.r",
         "update": "system/Observation.u system/Observation.s system/Patient.r",
         "read": "system/*.rs",
+        "deletes-final": "system/Observation.rs system/Observation.d?status=final",
         "auditor": "system/AuditEvent.rs",
     }
     answers = {name: make_answer(tenant="mine", scope=scope) for name, scope in scopes.items()}

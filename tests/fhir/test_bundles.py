@@ -311,6 +311,17 @@ def test_conditional_references_are_searched_with_the_callers_eyes(api: FlaskCli
     assert send(api, "POST", "Observation", entry["resource"]).status_code == 422
 
 
+def test_a_reference_by_search_must_match_one(api: FlaskClient) -> None:
+    """http.html#trules: none or several are 412."""
+    entry = _entry("POST", "Observation", _new(subject={"reference": "Patient?name=smith"}))
+    one = _post(api, "transaction", entry)
+    send(api, "PUT", "Patient/p2", make_patient("p2"))
+
+    several = _post(api, "transaction", entry)
+
+    assert (one.status_code, _refused(several)) == (200, (412, "Bundle.entry[0]"))
+
+
 def test_a_conditional_create_is_what_its_full_url_stands_for(api: FlaskClient) -> None:
     identifier = [{"system": "urn:x", "value": "1"}]
     entries = (

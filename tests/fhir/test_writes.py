@@ -525,6 +525,17 @@ def test_a_conditional_delete_deletes_one(api: FlaskClient) -> None:
     assert len(send(api, "GET", "Observation").get_json()["entry"]) == 2
 
 
+def test_a_conditional_delete_matches_what_may_be_deleted(api: FlaskClient) -> None:
+    """Decision table, conditional delete: matches in the reach of s and of d; threat H07."""
+    kept, deleted = _created(api, _new(status="amended")), _created(api)
+
+    answer = send(api, "DELETE", "Observation?code=4548-4", token="deletes-final")
+
+    assert answer.status_code == 204
+    assert send(api, "GET", f"Observation/{deleted}").status_code == 410
+    assert send(api, "GET", f"Observation/{kept}").status_code == 200
+
+
 def test_a_delete_may_name_the_version(api: FlaskClient) -> None:
     resource_id = _created(api)
 
