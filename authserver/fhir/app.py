@@ -28,6 +28,7 @@ from authserver.fhir.request import (
     FhirRequest,
     canonical_segments,
     export_operation,
+    is_search_form,
     parse_parameters,
     parse_request,
 )
@@ -35,7 +36,9 @@ from authserver.fhir.request_log import JsonLinesLog, RequestLog
 from authserver.fhir.routes.capability import capability_statement, token_endpoint_of
 from authserver.fhir.routes.export import ExportRoutes, body_parameters
 from authserver.fhir.routes.resources import ResourceRoutes
+from authserver.fhir.routes.search import SearchRoutes, form_parameters
 from authserver.fhir.search.parser import SearchParser
+from authserver.fhir.search_rights import SearchRights
 from authserver.fhir.settings import FhirSettings
 from authserver.fhir.store.port import FhirStore
 from authserver.protocol import canonical_path, render
@@ -144,7 +147,9 @@ class _Parts:
             max_count=settings.fhir_max_page_size,
         )
         self._rules = AccessRules(definitions, parser)
-        self._routes = ResourceRoutes(store, parser, base_url=self.base_url)
+        rights = SearchRights(definitions, self._rules)
+        searches = SearchRoutes(store, parser, rights, definitions=definitions, base_url=self.base_url)
+        self._routes = ResourceRoutes(store, searches)
         self.export_worker: ExportWorker | None = None
         self._exports: ExportRoutes | None = None
         if isinstance(store, ExportStore):
@@ -188,6 +193,8 @@ class _Parts:
         segments = canonical_segments(http.path, prefix=self.prefix, raw_target=None)
         if http.method == "POST" and export_operation(segments) == EXPORT:
             parameters += body_parameters(http)
+        elif is_search_form(http.method, segments):
+            parameters += form_parameters(http)
         fhir_request = parse_request(http.method, http.path, segments=segments, parameters=parameters)
         g.fhir_request = fhir_request
         caller = self._bearer.caller(http.headers.getlist("Authorization"), fhir_request.description(), now=clock.now())
@@ -245,6 +252,8 @@ def _refuse_token_outside_header(http: Request, parameters: tuple[tuple[str, str
     """Refuse tokens in the query or a form, where logs and histories keep them (RFC 6750 sections 2.2, 2.3)."""
     names = {name for name, _ in parameters}
     if http.mimetype == "application/x-www-form-urlencoded":
+        # Kept beside the form, so that a search can read it strictly.
+        http.get_data()
         names |= set(http.form)
     if "access_token" in names:
         raise BadRequest("The access token belongs in the Authorization header.", reason="token_outside_header")

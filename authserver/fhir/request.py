@@ -16,6 +16,7 @@ from authserver.protocol.fhir_interaction import ID, ON_TYPE, interaction_of
 Pair = tuple[str, str]
 
 READING = ("GET", "HEAD")
+SEARCH = "_search"
 ALLOW = "GET, HEAD"
 MAX_PARAMETERS = 100
 
@@ -94,7 +95,9 @@ def parse_request(method: str, path: str, *, segments: Sequence[str], parameters
         return _export_request(method, path, operation=operation, segments=segments, parameters=parameters)
     found = interaction_of(method, segments)
     on_instance = found.resource_id is not None and len(segments) == 2
-    allow = ALLOW if found.resource_type and (len(segments) == 1 or on_instance) else ""
+    allow = ALLOW if (found.resource_type and (len(segments) == 1 or on_instance)) or not segments else ""
+    if segments and segments[-1] == SEARCH:
+        allow = "POST" if len(segments) == 1 or (found.resource_type and len(segments) == 2) else ""
     return FhirRequest(
         method=method,
         path=path,
@@ -103,9 +106,14 @@ def parse_request(method: str, path: str, *, segments: Sequence[str], parameters
         resource_type=found.resource_type,
         resource_id=found.resource_id,
         letter=found.letter,
-        served=bool(allow) and method in READING,
+        served=bool(allow) and (method in READING if allow == ALLOW else method == "POST"),
         allow=allow,
     )
+
+
+def is_search_form(method: str, segments: Sequence[str]) -> bool:
+    """Say whether the request is a search whose parameters are in a form (http://hl7.org/fhir/R4/http.html#search)."""
+    return method == "POST" and bool(segments) and segments[-1] == SEARCH
 
 
 def export_operation(segments: Sequence[str]) -> str:

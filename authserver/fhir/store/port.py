@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from authserver.fhir.constraint import Constraint
-from authserver.fhir.search.ast import SearchQuery
+from authserver.fhir.search.ast import Position, SearchQuery
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One version of a resource; `body` is its JSON, `last_updated` microseconds since the epoch, UTC.
 
-    `position` grows with every new resource of the store and orders search results.
+    `position` grows with every new resource of the store and orders search results that are not sorted otherwise.
     """
 
     position: int
@@ -25,10 +25,18 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of matches, ordered by position; `more` says whether another page follows."""
+    """One page of matches in the order asked for; `more` says whether another page follows, behind `last`.
+
+    `included` are the resources that go with these matches, each once; `all_included` is false when a limit cut some
+    off. `total` counts the matches of all pages, if that was asked for.
+    """
 
     matches: tuple[Stored, ...]
     more: bool
+    included: tuple[Stored, ...] = ()
+    all_included: bool = True
+    total: int | None = None
+    last: Position = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,13 @@ class FhirStore(Protocol):
         """Return the current version, or None when there is none that the constraint reaches."""
 
     def search(self, constraint: Constraint, query: SearchQuery) -> Page:
-        """Return the resources that match the query and that the constraint reaches."""
+        """Return the resources that match the query and that the constraint reaches.
+
+        Other types that the query looks at or includes are reached as far as the constraint says of them.
+        """
+
+    def search_types(self, searches: Sequence[tuple[Constraint, SearchQuery]]) -> Page:
+        """Return one page of several searches, one for each type; only type, criteria and alternatives may differ."""
 
     def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
         """Create or update all the resources in one transaction; `now` is in microseconds.
