@@ -95,9 +95,9 @@ def test_values_of_a_patient(parser: SearchParser, name: str, value: str, criter
     (
         "nonsense code: code:text code:not:not code:in code:above subject:Slot subject:Nonsense "
         "code-value-quantity:not _id:not _id:missing _lastUpdated:missing code-value-quantity:missing _has _has: "
-        "_has:Observation:patient _has:Observation:patient:code _has:Provenance:target:nonsense _has:Nonsense:target:agent "
-        "_text _list _filter _content _query near _lastUpdated:not _profile:above _profile:below date:exact "
-        "patient.nonsense patient. "
+        "_has:Observation:patient _has:Observation:patient:code _has:Provenance:target:nonsense "
+        "_has:Nonsense:target:agent _text _list _filter _content _query near _lastUpdated:not "
+        "_profile:above _profile:below date:exact patient.nonsense patient. "
         "patient:Group.name code.name .name patient.organization.partof.partof.name subject:Patient: patient..name "
         "_include _include:iterate _revinclude _sort _total _elements _summary value-quantity:contains"
     ).split(),
