@@ -48,7 +48,7 @@ class Query:
 
 def resources(count: int) -> Iterator[dict[str, Any]]:
     """Yield so many resources, patient by patient; the same ones for the same number."""
-    chance = random.Random(count)
+    chance = random.Random(count)  # noqa: S311 -- data, not secrets
     for number in range(count):
         patient, place = divmod(number, PER_PATIENT)
         if place == 0:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from authserver.fhir.definitions.tables import Definitions
+from authserver.fhir.definitions.tables import ANY_TYPE, Definitions
 
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _PARAMETER = "http://hl7.org/fhir/SearchParameter"
 # When this description last changed in substance; a statement must have a date.
-_DATE = "2026-11-20"
+_DATE = "2026-11-21"
 _BULK = "http://hl7.org/fhir/uv/bulkdata"
 _EXPORT_OF = {"Patient": "patient-export", "Group": "group-export"}
 
@@ -53,7 +53,10 @@ def _statement(definitions: Definitions, *, base_url: str, token_endpoint: str |
             {
                 "mode": "server",
                 "security": _security(token_endpoint),
-                "resource": [_resource(definitions, name) for name in sorted(definitions.resource_types)],
+                "resource": [
+                    _resource(definitions, name, links) for name, links in sorted(_reverse_links(definitions).items())
+                ],
+                "interaction": [{"code": "search-system"}],
             }
         ],
     }
@@ -69,16 +72,31 @@ def _security(token_endpoint: str | None) -> dict[str, Any]:
     return security
 
 
-def _resource(definitions: Definitions, resource_type: str) -> dict[str, Any]:
+def _resource(definitions: Definitions, resource_type: str, reverse_links: list[str]) -> dict[str, Any]:
+    parameters = list(definitions.parameters(resource_type))
     return {
         "type": resource_type,
         "interaction": [{"code": "read"}, {"code": "search-type"}],
         "versioning": "versioned",
+        "searchInclude": ["*", *(f"{resource_type}:{one.code}" for one in parameters if one.kind == "reference")],
+        # FHIR knows no empty arrays.
+        **({"searchRevInclude": reverse_links} if reverse_links else {}),
         "searchParam": [
-            {"name": p.code, "definition": f"{_PARAMETER}/{p.definition}", "type": p.kind}
-            for p in definitions.parameters(resource_type)
+            {"name": p.code, "definition": f"{_PARAMETER}/{p.definition}", "type": p.kind} for p in parameters
         ],
     }
+
+
+def _reverse_links(definitions: Definitions) -> dict[str, list[str]]:
+    """Return, for each type, what `_revinclude` may name: the references of all types that can lead to it."""
+    found: dict[str, list[str]] = {name: [] for name in definitions.resource_types}
+    for source in sorted(definitions.resource_types):
+        for one in definitions.parameters(source):
+            if one.kind == "reference":
+                targets = found if ANY_TYPE in one.leads_to else found.keys() & set(one.leads_to)
+                for target in targets:
+                    found[target].append(f"{source}:{one.code}")
+    return found
 
 
 def token_endpoint_of(smart_configuration: Mapping[str, Any]) -> str | None:

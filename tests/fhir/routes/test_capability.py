@@ -43,7 +43,7 @@ def test_the_statement_has_the_required_elements(definitions: Definitions) -> No
     assert {name: value for name, value in statement.items() if name != "rest"} == {
         "resourceType": "CapabilityStatement",
         "status": "active",
-        "date": "2026-11-20",
+        "date": "2026-11-21",
         "kind": "instance",
         "software": {"name": "authserver"},
         "implementation": {"description": "FHIR layer of authserver", "url": BASE},
@@ -102,3 +102,20 @@ def test_every_listed_parameter_parses(definitions: Definitions) -> None:
 )
 def test_the_token_endpoint_is_the_smart_configurations(configuration: dict[str, object], endpoint: str | None) -> None:
     assert token_endpoint_of(configuration) == endpoint
+
+
+def test_every_listed_include_works(definitions: Definitions) -> None:
+    """Row B13: each is parsed as a search of the type would have it; Composition refers forth and is referred to."""
+    statement = capability_statement(definitions, base_url=BASE, token_endpoint=None)
+    parser = SearchParser(definitions, base_url=BASE)
+    by_type = {resource["type"]: resource for resource in statement["rest"][0]["resource"]}
+
+    for resource_type in ("Composition", "Patient", "Observation", "Organization"):
+        for name, member in (("_include", "searchInclude"), ("_revinclude", "searchRevInclude")):
+            for value in by_type[resource_type][member]:
+                (include,) = parser.query(resource_type, [(name, value)]).query.includes
+                assert include.reverse == (name == "_revinclude")
+    assert by_type["Organization"]["searchInclude"] == ["*", "Organization:endpoint", "Organization:partof"]
+    assert "Observation:patient" in by_type["Patient"]["searchRevInclude"]
+    assert "Observation:patient" not in by_type["Group"]["searchRevInclude"]
+    assert "Provenance:target" in by_type["Slot"]["searchRevInclude"]
