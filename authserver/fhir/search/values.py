@@ -3,6 +3,7 @@
 The language is http://hl7.org/fhir/R4/search.html: `,` is OR, `|` joins system and code, `\\` escapes them.
 """
 
+import math
 import re
 from decimal import Decimal
 from typing import cast, get_args
@@ -91,7 +92,9 @@ def number(name: str, text: str) -> QuantityValue:
         raise MalformedParameter(name)
     value = Decimal(rest)
     half = Decimal((0, (5,), int(value.as_tuple().exponent) - 1))
-    return QuantityValue(prefix, float(value), float(value - half), float(value + half))
+    # With more digits than a float has, the range would be empty.
+    above = max(float(value + half), math.nextafter(float(value), math.inf))
+    return QuantityValue(prefix, float(value), float(value - half), above)
 
 
 def quantity(name: str, text: str) -> QuantityValue:

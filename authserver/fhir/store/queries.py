@@ -100,9 +100,15 @@ class Matches:
                 page = page.where(self._compiler.holds(criterion))
         return page.where(self._compiler.current(), rid > after).order_by(rid)
 
-    def rids(self) -> Select[Any]:
-        """Return the select of each match's rid, once, in no order."""
-        return self.in_order().order_by(None)
+    def rids(self, *, among: Select[Any] | None = None) -> Select[Any]:
+        """Return the select of each match's rid, once, in no order; only those `among` these rids if they are given."""
+        found = self.in_order().order_by(None)
+        return found if among is None else found.where(tables.resource.c.rid.in_(among))
+
+    @property
+    def walks(self) -> bool:
+        """Say whether no index leads: every resource of the type would be asked."""
+        return self._leader is None and not any(isinstance(one, IdCriterion) for one in self._criteria)
 
     def count(self) -> Select[Any]:
         """Return the select of the number of all matches."""

@@ -16,7 +16,7 @@ from authserver.fhir.store.including import Inclusion
 from authserver.fhir.store.links import Links
 from authserver.fhir.store.port import Page
 from authserver.fhir.store.queries import COLUMNS, CURRENT, Matches, stored
-from authserver.fhir.store.sorting import behind, key_name, key_value, order
+from authserver.fhir.store.sorting import Window, behind, key_name, key_value, order
 
 Search = tuple[Constraint, SearchQuery]
 
@@ -38,7 +38,7 @@ class Searches:
         total = self._total() if self._query.total != "none" else None
         if not self._query.count or not self._parts:
             return Page((), more=False, total=total)
-        rows = self._connection.execute(self._statement()).all()
+        rows = self._found()
         here = rows[: self._query.count]
         matches = tuple(stored(row) for row in here)
         inclusion = Inclusion(self._connection, self._parameters, self._constraint, self._query.includes)
@@ -69,9 +69,24 @@ class Searches:
     def _total(self) -> int:
         return sum(self._connection.scalar(matches.count()) or 0 for _, matches in self._parts)
 
-    def _statement(self) -> Select[Any]:
+    def _found(self) -> Sequence[Any]:
+        """Return the rows of the page and one more when there are more."""
+        window = self._window()
+        if window is not None:
+            rows = self._connection.execute(self._statement(window)).all()
+            if len(rows) > self._query.count:
+                return rows
+        return self._connection.execute(self._statement()).all()
+
+    def _window(self) -> Select[Any] | None:
+        if len(self._parts) != 1 or not self._query.sort or not self._parts[0][1].walks:
+            return None
+        window = Window(self._connection, self._parameters, self._constraint.tenant)
+        return window.of(self._parts[0][0], self._query.sort, self._query.after)
+
+    def _statement(self, among: Select[Any] | None = None) -> Select[Any]:
         """Return the statement of the page; it yields one row more than the page holds when there are more."""
-        rows = self._rows()
+        rows = self._rows(among)
         keys = [rows.c[key_name(number)] for number in range(len(self._query.sort))]
         return (
             select(*COLUMNS, *keys)
@@ -80,20 +95,20 @@ class Searches:
             .order_by(*order(rows, self._query.sort))
         )
 
-    def _rows(self) -> FromClause:
+    def _rows(self, among: Select[Any] | None) -> FromClause:
         """Return rid and sort keys of the page's rows, of all types together."""
-        parts = [self._part(resource_type, matches).subquery() for resource_type, matches in self._parts]
+        parts = [self._part(resource_type, matches, among).subquery() for resource_type, matches in self._parts]
         if len(parts) == 1:
             return parts[0]
         together = union_all(*(select(part) for part in parts)).subquery()
         return select(together).order_by(*order(together, self._query.sort)).limit(self._query.count + 1).subquery()
 
-    def _part(self, resource_type: str, matches: Matches) -> Select[Any]:
+    def _part(self, resource_type: str, matches: Matches, among: Select[Any] | None) -> Select[Any]:
         query = self._query
         if not query.sort:
             after = query.after[-1] if query.after else 0
             return matches.in_order(after=int(after or 0)).limit(query.count + 1)
-        found = matches.rids().subquery()
+        found = matches.rids(among=among).subquery()
         values = (
             key_value(self._parameters, resource_type, key, found.c.rid).label(key_name(number))
             for number, key in enumerate(query.sort)

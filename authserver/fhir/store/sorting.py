@@ -7,7 +7,7 @@ way, and equal ones in the order of their rids (http://hl7.org/fhir/R4/search.ht
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, ScalarSelect, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, ScalarSelect, Select, and_, false, func, or_, select
 
 from authserver.fhir.search.ast import Position, SortKey
 from authserver.fhir.store import tables
@@ -22,7 +22,39 @@ _ORDERING: Final = {
     "date": "start",
     "quantity": "low",
 }
+_WINDOW: Final = 2_000
+"""Values of a date that a page is looked for in first."""
 _COLUMNS: Final = {"id": tables.resource.c.id, "last_updated": tables.resource.c.last_updated}
+
+
+class Window:
+    """The rids that come first in the order of a date, behind a position: enough of them for most pages.
+
+    A search that no criterion leads would sort a whole type for one page. The index by the date's beginning lies in
+    that order; who has a value within the window comes before all others, so a page that it fills is the right one.
+    """
+
+    def __init__(self, connection: Connection, parameters: Parameters, tenant: str) -> None:
+        self._connection = connection
+        self._parameters = parameters
+        self._tenant = tenant
+
+    def of(self, resource_type: str, keys: Sequence[SortKey], after: Position) -> Select[Any] | None:
+        """Return the select of the rids, None when the first key is no date or few resources are left behind it."""
+        first = keys[0]
+        last = after[0] if after else None
+        if first.source != "date" or (after and last is None):
+            return None
+        columns, descending = tables.date.c, first.descending
+        param = self._parameters[resource_type, first.code]
+        rows = select(columns.rid).where(columns.tenant == self._tenant, columns.param == param)
+        if last is not None:
+            rows = rows.where(columns.start <= last if descending else columns.start >= last)
+        ordered = rows.with_only_columns(columns.start).order_by(columns.start.desc() if descending else columns.start)
+        edge = self._connection.scalar(ordered.offset(_WINDOW).limit(1))
+        if edge is None:
+            return None
+        return rows.where(columns.start >= edge if descending else columns.start <= edge)
 
 
 def key_name(number: int) -> str:

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from authserver.fhir import exact_json
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.search.parser import SearchParser
@@ -297,3 +298,37 @@ def test_a_search_of_very_many_types_looks_at_those_that_are_there(world: SqlSto
     page = world.search_types([(EVERYTHING, query) for query in queries])
 
     assert (_ids(page.matches), page.more) == (["north", "ward", "anna"], True)
+
+
+def test_a_long_type_is_paged_by_date_without_a_gap(store: SqlStore, definitions: Definitions) -> None:
+    """Beyond the window in which a page is first looked for; ties, several values and none at its edges."""
+    many = [
+        make_observation(f"o{n:04}", effectiveDateTime=f"20{n % 20:02}-01-01", status="final" if n % 7 else "amended")
+        for n in range(2_300)
+    ]
+    none = [make_observation(f"z{n}", effectiveDateTime=None) for n in range(3)]
+    store.put(EVERYTHING, [*many, *none], now=0)
+    expected = {
+        "date": sorted(many, key=lambda one: one["effectiveDateTime"]),
+        "-date": sorted(many, key=lambda one: one["effectiveDateTime"], reverse=True),
+    }
+
+    for sort, order in expected.items():
+        assert _paged(store, definitions, f"Observation?_sort={sort}&_count=400") == [o["id"] for o in [*order, *none]]
+        amended = [one["id"] for one in order if one["status"] == "amended"]
+        assert _paged(store, definitions, f"Observation?status:not=final&_sort={sort}&_count=100") == amended
+
+
+def test_a_number_of_many_digits_finds_itself(store: SqlStore, definitions: Definitions) -> None:
+    """Precision implies a range, http://hl7.org/fhir/R4/search.html#number, also beyond what a float can tell apart."""
+    texts = ("101.14785889055251", "0.9304906576748344", "1e-30")
+    values = [{"value": exact_json.loads(text)} for text in texts]
+    store.put(EVERYTHING, [make_observation(f"o{n}", valueQuantity=value) for n, value in enumerate(values)], now=0)
+
+    answers = [
+        _ids(_page(store, definitions, f"Observation?value-quantity={prefix}{text}&_id=o{number}").matches)
+        for number, text in enumerate(texts)
+        for prefix in ("", "ge", "le", "ne", "gt", "lt")
+    ]
+
+    assert answers == [answer for n in range(3) for answer in ([f"o{n}"], [f"o{n}"], [f"o{n}"], [], [], [])]
