@@ -15,6 +15,7 @@ _FETCH = "tests/adapters/test_jwks_http.py"
 _TOKENS = "tests/services/test_token_introspection.py tests/web/test_introspect.py tests/protocol/test_access_token.py"
 _CALLERS = "tests/services/test_authorization.py tests/web/test_resources.py tests/web/test_introspect.py"
 _FHIR = "tests/fhir/test_bearer.py tests/fhir/test_access.py tests/fhir/test_app.py tests/fhir/test_refusals.py"
+_SEARCHES = "tests/fhir/test_linked_search.py tests/fhir/store/test_links.py"
 _CLIENTS = "tests/protocol/test_client.py"
 _ISSUANCE = "tests/services/test_token_issuance.py"
 _STORES = "tests/adapters/test_stores.py"
@@ -594,6 +595,89 @@ MUTANTS: list[Mutant] = [
             "                    if not self.alternatives(caller.scopes, resource_type, letter):\n",
             "                    if False:\n",
         ),
+    ),
+    *_of(
+        "fhir/search_rights.py",
+        _SEARCHES,
+        (
+            "what a search looks at needs no scope",
+            "H03 H04",
+            "        if not found:\n            raise InsufficientScope(f",
+            "        if False:\n            raise InsufficientScope(f",
+        ),
+        (
+            "what is included needs no scope",
+            "H03",
+            "            if not any(opened.values()):\n",
+            "            if False:\n",
+        ),
+    ),
+    *_of(
+        "fhir/store/criteria.py",
+        _SEARCHES,
+        (
+            "a chain sees every resource",
+            "H04",
+            "within = self._constraint.through(target_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+        (
+            "_has sees every resource",
+            "H04",
+            "within = self._constraint.through(criterion.resource_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+    ),
+    *_of(
+        "fhir/store/links.py",
+        _SEARCHES,
+        (
+            "candidates are all resources",
+            "H04",
+            "within = self._constraint.through(resource_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+    ),
+    *_of(
+        "fhir/store/including.py",
+        _SEARCHES,
+        (
+            "every resource is included",
+            "H03",
+            "self._of_type(one, self._constraint.including(one))",
+            "self._of_type(one, Constraint.system(self._constraint.tenant))",
+        ),
+        (
+            "whatever refers is included",
+            "H03",
+            "within = self._constraint.through(include.resource_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+    ),
+    *_of(
+        "fhir/search/cursor.py",
+        "tests/fhir/search/test_cursor.py",
+        (
+            "a cursor is for anybody",
+            "H09",
+            "if not hmac.compare_digest(mac, _mac(plain, binding, secret)) or again != text:",
+            "if again != text:",
+        ),
+    ),
+    *_of(
+        "fhir/search/parser.py",
+        _SEARCHES,
+        (
+            "a lenient client's filter is left out",
+            "H04",
+            """if not lenient or ":" in name or "." in name or name in _NEVER_IGNORED:""",
+            "if not lenient:",
+        ),
+    ),
+    *_of(
+        "fhir/routes/search.py",
+        _SEARCHES,
+        ("a form that is none is an empty one", "H02", "if body and http.mimetype != _FORM:", "if False:"),
     ),
     *_of(
         "cli/asgi.py",

@@ -205,6 +205,27 @@ def test_more_candidates_than_are_named_are_probed(store: SqlStore, definitions:
     assert (_ids(has.matches), _ids(chain.matches)) == (["p1099"], ["o7", "o1099"])
 
 
+def test_a_probe_sees_what_its_own_constraint_reaches(store: SqlStore, definitions: Definitions) -> None:
+    """Threat H04, where candidates are too many to be named: what is hidden makes nothing match."""
+    parser = SearchParser(definitions, base_url=BASE)
+    patients = [make_patient(f"p{n}", gender="female") for n in range(1_100)]
+    many = [make_observation(f"o{n}", subject=_reference(f"Patient/p{n % 1100}")) for n in range(1_100)]
+    hidden = make_observation("hidden", status="amended", subject=_reference("Patient/m"))
+    store.put(EVERYTHING, [*patients, *many, make_patient("m", gender="male"), hidden], now=0)
+    women, final = parser.criterion("Patient", "gender", "female"), parser.criterion("Observation", "status", "final")
+    reach = (("Patient", ((women,),)), ("Observation", ((final,),)))
+    urls = [
+        "Observation?patient.name=smi&_id=hidden,o1",
+        "Patient?_has:Observation:patient:code=4548-4&_id=m,p1",
+    ]
+
+    seen = [_ids(_page(store, definitions, url, Constraint("", ((),), reach)).matches) for url in urls]
+    all_of_it = [_ids(_page(store, definitions, url).matches) for url in urls]
+
+    assert seen == [["o1"], ["p1"]]
+    assert all_of_it == [["o1", "hidden"], ["p1", "m"]]
+
+
 def _paged(store: SqlStore, definitions: Definitions, url: str) -> list[str]:
     page = _page(store, definitions, url)
     found = _ids(page.matches)
