@@ -5,7 +5,6 @@ into the constraint (threats H03 and H04; leaks L1, L2, L5, L17).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from authserver.errors import InsufficientScope
 from authserver.fhir.access import AccessRules
@@ -13,14 +12,6 @@ from authserver.fhir.constraint import Alternatives, Constraint
 from authserver.fhir.definitions.tables import ANY_TYPE, Definitions
 from authserver.fhir.search.ast import ChainCriterion, Criterion, HasCriterion, Include, SearchQuery
 from authserver.protocol import scopes
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """The constraint of a search, and whether an include leaves out types that the token does not open."""
-
-    constraint: Constraint
-    leaves_out: bool = False
 
 
 class SearchRights:
@@ -45,30 +36,23 @@ class SearchRights:
             raise InsufficientScope("system/*.s")
         return found
 
-    def of(self, granted: Sequence[scopes.Scope], query: SearchQuery, *, tenant: str) -> Rights:
-        """Return the rights for the search of one type, with all that it touches besides.
-
-        Raises InsufficientScope that names the type for one that is named, or looked at, and not open.
-        """
-        looked_at = dict.fromkeys(_looked_at(query.criteria))
-        looked_at |= dict.fromkeys(include.resource_type for include in query.includes if include.reverse)
-        included, leaves_out = self._included(granted, query.includes)
-        constraint = Constraint(
-            tenant,
-            self._searchable(granted, query.resource_type),
-            looked_through=tuple((name, self._searchable(granted, name)) for name in looked_at),
-            included=included,
-        )
-        return Rights(constraint, leaves_out)
-
-    def of_types(
+    def of(
         self, granted: Sequence[scopes.Scope], queries: Sequence[SearchQuery], *, tenant: str
     ) -> tuple[list[tuple[Constraint, SearchQuery]], bool]:
-        """Return each search with its constraint, and whether an include of theirs leaves types out."""
-        rights = [self.of(granted, query, tenant=tenant) for query in queries]
-        first = rights[0].constraint
-        same = [replace(first, alternatives=one.constraint.alternatives) for one in rights]
-        return list(zip(same, queries, strict=True)), any(one.leaves_out for one in rights)
+        """Return the search of each type with its constraint, and whether an include leaves types out.
+
+        The searches have the same includes (see SearchParser.system_query). Raises InsufficientScope that names the
+        type for one that is named, or looked at, and not open.
+        """
+        looked_at = dict.fromkeys(name for query in queries for name in _looked_at(query.criteria))
+        looked_at |= dict.fromkeys(include.resource_type for include in queries[0].includes if include.reverse)
+        included, leaves_out = self._included(granted, queries[0].includes)
+        looked_through = tuple((name, self._searchable(granted, name)) for name in looked_at)
+        searches = [
+            (Constraint(tenant, self._searchable(granted, query.resource_type), looked_through, included), query)
+            for query in queries
+        ]
+        return searches, leaves_out
 
     def _searchable(self, granted: Sequence[scopes.Scope], resource_type: str) -> Alternatives:
         found = self._rules.alternatives(granted, resource_type, "s")

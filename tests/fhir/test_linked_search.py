@@ -32,6 +32,7 @@ SCOPES = {
     "both": "system/Observation.rs system/Patient.rs",
     "reads-patients": "system/Observation.rs system/Patient.r",
     "women": "system/Observation.rs system/Patient.rs?gender=female",
+    "loose": "system/Encounter.rs system/Observation.rs system/Patient.rs system/Group.rs",
     "finds-patients": "system/Observation.r system/Patient.s",
 }
 WORLD = [
@@ -69,6 +70,8 @@ def _modes(bundle: dict[str, Any]) -> list[tuple[str, str]]:
         ("finds-patients", "Patient?_revinclude=Observation:patient", "system/Observation.s"),
         ("both", "Observation?_include:iterate=Patient:organization", "system/Organization.r"),
         ("both", "?_type=Patient,Encounter", "system/Encounter.s"),
+        ("both", "?_type=Patient,Observation&_has:Provenance:target:agent=x", "system/Provenance.s"),
+        ("loose", "?_type=Encounter,Observation&subject.identifier=x", "system/Device.s"),
     ],
 )
 def test_a_type_that_is_looked_at_needs_its_own_scope(client: FlaskClient, token: str, path: str, scope: str) -> None:

@@ -42,7 +42,7 @@ class SearchRoutes:
     def answer(self, caller: Caller, request: FhirRequest, *, http: Request) -> Response:
         """Answer with one page; a cursor is unsealed for this caller and query alone, and authorised anew."""
         parsed = self._parsed(caller, request, lenient=_is_lenient(http))
-        searches, leaves_out = self._rights.of_types(caller.scopes, parsed.queries, tenant=caller.tenant)
+        searches, leaves_out = self._rights.of(caller.scopes, parsed.queries, tenant=caller.tenant)
         binding = CursorBinding(caller.client_id, caller.tenant, request.resource_type or "", parsed.used)
         if parsed.cursor is not None:
             after = unseal(parsed.cursor, binding, secret=self._store.cursor_secret)
