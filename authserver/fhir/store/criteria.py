@@ -103,9 +103,11 @@ class Compiler:
         """Return the condition that an index row of the row's matches.
 
         The leading index may be the same table: correlate with the resource only. OFFSET 0 keeps PostgreSQL
-        from turning the probe of few candidates into a join over every match in the store.
+        from turning the probe of few candidates into a join over every match in the store. The row's tenant is its
+        index rows' too (see allowed()); named once more, it would offer the planner the index by value, where every
+        probe walks all matches.
         """
-        rows = select(_ONE).select_from(table).where(self._in_tenant(table), matches, table.c.rid == self._row.c.rid)
+        rows = select(_ONE).select_from(table).where(table.c.rid == self._row.c.rid, matches)
         return exists(rows.correlate(self._row).offset(0))
 
     def _refers(self, code: str, target_type: str, criterion: Criterion) -> Condition:

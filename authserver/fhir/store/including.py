@@ -110,5 +110,6 @@ class Inclusion:
             select(*COLUMNS)
             .join_from(tables.resource, tables.version, CURRENT)
             .where(compiler.current())
-            .order_by(tables.resource.c.rid)
+            # An expression: the order of rid must not lead, it would walk the whole type for a few look-ups by id.
+            .order_by(tables.resource.c.rid + 0)
         )
