@@ -30,7 +30,7 @@ models = pytest.importorskip("fhirpathpy.models")
 
 SYNTHEA, OFFICIAL = "AUTHSERVER_TEST_SYNTHEA", "AUTHSERVER_TEST_R4_SEARCH_PARAMETERS"
 EVERYTHING = Constraint.system("")
-BUNDLES, VALUES = 4, 3
+BUNDLES, VALUES = 20, 3
 """Bundles of the long run, and values asked for of each parameter."""
 
 Resource = dict[str, Any]
