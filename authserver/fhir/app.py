@@ -29,6 +29,7 @@ from authserver.fhir.request import (
     FhirRequest,
     canonical_segments,
     export_operation,
+    is_search_form,
     parse_parameters,
     parse_request,
 )
@@ -38,6 +39,7 @@ from authserver.fhir.routes.capability import capability_statement, token_endpoi
 from authserver.fhir.routes.export import ExportRoutes, body_parameters
 from authserver.fhir.routes.export_parts import make_exports
 from authserver.fhir.routes.router import Router
+from authserver.fhir.routes.search import form_parameters
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.settings import FhirSettings
 from authserver.fhir.store.port import FhirReads, FhirStore
@@ -139,15 +141,10 @@ class _Parts:
         self.definitions = definitions
         self._log = log
         self._bearer = BearerAuthentication(introspection, issuer=settings.issuer, audience=self.base_url)
-        parser = SearchParser(
-            definitions,
-            base_url=self.base_url,
-            default_count=settings.fhir_default_page_size,
-            max_count=settings.fhir_max_page_size,
-        )
+        parser = _search_parser(settings, definitions)
         self._rules = AccessRules(definitions, parser)
         self._max_body_bytes = settings.fhir_max_body_bytes
-        interactions = make_interactions(settings, self._rules, parser)
+        interactions = make_interactions(settings, self._rules, parser, definitions)
         self._router = Router(
             store, interactions, rules=self._rules, parser=parser, definitions=definitions, base_url=self.base_url
         )
@@ -188,6 +185,8 @@ class _Parts:
         segments = canonical_segments(http.path, prefix=self.prefix, raw_target=None)
         if http.method == "POST" and export_operation(segments) == EXPORT:
             parameters += body_parameters(http)
+        elif is_search_form(http.method, segments):
+            parameters += form_parameters(http)
         fhir_request = parse_request(http.method, http.path, segments=segments, parameters=parameters)
         g.setdefault("fhir_request", fhir_request)
         caller = self._bearer.caller(http.headers.getlist("Authorization"), fhir_request.description(), now=clock.now())
@@ -252,10 +251,21 @@ class _Parts:
         return self.on_error(UnexpectedError(detail=f"{type(error).__name__} at {' > '.join(places)}"))
 
 
+def _search_parser(settings: FhirSettings, definitions: Definitions) -> SearchParser:
+    return SearchParser(
+        definitions,
+        base_url=settings.fhir_base_url,
+        default_count=settings.fhir_default_page_size,
+        max_count=settings.fhir_max_page_size,
+    )
+
+
 def _refuse_token_outside_header(http: Request, parameters: tuple[tuple[str, str], ...]) -> None:
     """Refuse tokens in the query or a form, where logs and histories keep them (RFC 6750 sections 2.2, 2.3)."""
     names = {name for name, _ in parameters}
     if http.mimetype == "application/x-www-form-urlencoded":
+        # Kept beside the form, so that a search can read it strictly.
+        http.get_data()
         names |= set(http.form)
     if "access_token" in names:
         raise BadRequest("The access token belongs in the Authorization header.", reason="token_outside_header")

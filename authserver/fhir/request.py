@@ -16,6 +16,7 @@ from authserver.protocol.fhir_interaction import ID, ON_TYPE, interaction_of
 Pair = tuple[str, str]
 
 READING = ("GET", "HEAD")
+SEARCH = "_search"
 ALLOW = "GET, HEAD"
 TRANSACTION = "transaction"
 """The interaction of a Bundle posted to the base, a batch or a transaction: which one its body says."""
@@ -112,8 +113,6 @@ def parse_request(method: str, path: str, *, segments: Sequence[str], parameters
     operation = _resource_operation(segments, found.resource_type, found.resource_id)
     methods = _OPERATIONS[operation][0] if operation else _methods(segments, found.resource_type, found.resource_id)
     letter = _OPERATIONS[operation][1] if operation else found.letter
-    if not segments and method == "POST":
-        methods = ("POST",)
     return FhirRequest(
         method=method,
         path=path,
@@ -131,12 +130,18 @@ def parse_request(method: str, path: str, *, segments: Sequence[str], parameters
 def _methods(segments: Sequence[str], resource_type: str | None, resource_id: str | None) -> tuple[str, ...]:
     """Return the methods of a path that is no operation; none for one that is not served."""
     match len(segments), segments[-1] if segments else "":
+        case 0, _:
+            return (*READING, "POST")
         case 1, "_history":
             return READING
+        case 1, "_search":
+            return ("POST",)
         case 1, _ if resource_type:
             return READING if resource_type in READ_ONLY_TYPES else _ON_TYPE
         case 2, "_history" if resource_type:
             return READING
+        case 2, "_search" if resource_type:
+            return ("POST",)
         case 2, _ if resource_type and resource_id:
             return READING if resource_type in READ_ONLY_TYPES else _ON_INSTANCE
         case (3, "_history") | (4, _) if resource_type and resource_id and segments[2] == "_history":
@@ -155,6 +160,11 @@ def _resource_operation(segments: Sequence[str], resource_type: str | None, reso
         case "Composition", "$document" if on_instance:
             return DOCUMENT
     return ""
+
+
+def is_search_form(method: str, segments: Sequence[str]) -> bool:
+    """Say whether the request is a search whose parameters are in a form (http://hl7.org/fhir/R4/http.html#search)."""
+    return method == "POST" and bool(segments) and segments[-1] == SEARCH
 
 
 def export_operation(segments: Sequence[str]) -> str:

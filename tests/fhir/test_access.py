@@ -104,7 +104,7 @@ def test_nobody_writes_audit_events(definitions: Definitions, request_line: str)
 
 @pytest.mark.parametrize(
     "request_line",
-    ["GET Observation/1/$meta", "GET Observation/1/$everything", "POST Observation/_search", "GET "],
+    ["GET Observation/1/$meta", "GET Observation/1/$everything", "POST Observation/1/_search"],
 )
 def test_operations_that_are_not_there_are_refused(definitions: Definitions, request_line: str) -> None:
     """Threat H10."""

@@ -3,6 +3,7 @@
 This one property catches leaks between tenants and around scopes, whichever feature they come from.
 """
 
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,32 @@ VISIBLE = [
         "id": "c1",
         "section": [{"entry": [{"reference": f"Observation/{n}"} for n in ("lab-0", "vital-0", "foreign", "none")]}],
     },
+    *(
+        make_observation(
+            name, subject={"reference": f"Patient/{who}"}, hasMember=[{"reference": f"Observation/{part}"}]
+        )
+        for name, who, part in (("lab-of-m0", "m0", "vital-0"), ("lab-of-w0", "w0", "lab-0"))
+    ),
 ]
 HIDDEN = [
     *(make_observation(f"vital-{n}", category="vital-signs", status="amended") for n in range(5)),
     *(make_patient(f"m{n}", gender="male", identifier=[{"value": "x"}]) for n in range(3)),
+    make_observation(
+        "vital-of-w0",
+        category="vital-signs",
+        subject={"reference": "Patient/w0"},
+        hasMember=[{"reference": "Observation/lab-1"}],
+        effectiveDateTime="2031-01-01",
+        valueQuantity={"value": 99},
+    ),
     {"resourceType": "Encounter", "id": "e1", "status": "finished", "class": {"code": "AMB"}},
+    {
+        "resourceType": "Provenance",
+        "id": "v1",
+        "target": [{"reference": "Observation/lab-1"}, {"reference": "Patient/w0"}],
+        "recorded": "2024-01-01T00:00:00Z",
+        "agent": [{"who": {"reference": "Patient/m0"}}],
+    },
 ]
 FOREIGN_COMPOSITION = {"resourceType": "Composition", "id": "hidden"}
 FOREIGN = [make_observation("foreign"), make_patient("foreign", gender="female"), FOREIGN_COMPOSITION]
@@ -123,6 +145,47 @@ PATHS = [
     "Observation/vital-1/$validate",
 ]  # fmt: skip
 
+# What looks beyond the resources of one type, or orders and counts them: asked by GET and as a form.
+SEARCHES = [
+    "Observation?patient.name=smi", "Observation?patient.gender=male", "Observation?patient.gender=female",
+    "Observation?patient.identifier=x", "Observation?patient.identifier:missing=false", "Observation?patient._id=m0,w0",
+    "Observation?subject:Patient.birthdate=lt1960", "Observation?has-member.status=amended",
+    "Observation?has-member.patient.gender=female", "Observation?encounter.status=finished",
+    "Patient?_has:Observation:patient:status=amended", "Patient?_has:Observation:patient:category=vital-signs",
+    "Patient?_has:Observation:patient:date=gt2030", "Patient?_has:Observation:patient:code:not=4548-4",
+    "Patient?_has:Observation:patient:_has:Observation:has-member:category=vital-signs",
+    "Patient?_has:Provenance:target:agent=m0", "Observation?patient._has:Observation:patient:value-quantity=99",
+    "Observation?_include=Observation:patient", "Observation?_include=Observation:has-member", "Observation?_include=*",
+    "Observation?_include:iterate=Observation:has-member&_include:iterate=Observation:patient&_count=2",
+    "Observation?_include=Observation:encounter", "Patient?_revinclude=Observation:patient&_count=1",
+    "Patient?_revinclude=Observation:*", "Observation?_revinclude=Observation:has-member",
+    "Observation?_revinclude:iterate=Observation:has-member", "Observation?_revinclude=Provenance:target",
+    "Patient?_revinclude=Observation:patient&_include:iterate=Observation:has-member",
+    "Observation?_sort=-date&_count=2", "Observation?_sort=subject&_count=1",
+    "Observation?_sort=-value-quantity,status",
+    "Patient?_sort=-birthdate&_count=1", "Patient?_sort=identifier", "Patient?_sort=-_lastUpdated,_id&_count=1",
+    "Observation?_total=accurate", "Observation?_summary=count", "Patient?_count=0", "Patient?_total=estimate&_count=1",
+    "Patient?_summary=true", "Observation?_elements=subject", "Observation?subject:missing=false",
+    "Patient?identifier:missing=false", "Observation?value-quantity:missing=false",
+    "Observation?code-value-quantity=4548-4$gt1", "Observation?subject:identifier=x", "Observation?value-quantity=ap99",
+    "?_type=Patient,Observation&_count=2", "?_type=Patient,Encounter", "?_count=1&_sort=-_id", "?_id=m0,vital-1,lab-1",
+    "?_summary=count", "?_type=Observation&_include=Observation:patient",
+    "?_type=Patient&_has:Observation:patient:code=a",
+]  # fmt: skip
+_PARTS = [
+    "code=4548-4", "status:not=final", "patient.gender:not=male", "patient=w0", "_sort=-date", "_sort=_id", "_count=1",
+    "_include=Observation:patient", "_include:iterate=Observation:has-member", "_total=accurate", "date=gt2025",
+    "patient._has:Observation:patient:category:not=laboratory", "_has:Observation:has-member:code=4548-4",
+    "_revinclude=Observation:has-member", "_summary=text", "has-member:missing=false",
+    "category=vital-signs,laboratory",
+]  # fmt: skip
+
+
+def _generated(number: int = 30) -> list[str]:
+    """Queries put together by chance, the same ones in every run."""
+    chance = random.Random(7)
+    return [f"Observation?{'&'.join(chance.sample(_PARTS, chance.randint(2, 5)))}" for _ in range(number)]
+
 
 def _filled(url: str, definitions: Definitions, *, with_hidden: bool) -> SqlStore:
     store = open_store(url, definitions)
@@ -144,14 +207,20 @@ def _answers(store: SqlStore, definitions: Definitions) -> list[tuple[Any, ...]]
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
             target = f"/fhir/{path}" if path else "/fhir"
             answers.extend(_walk(client, method, target))
+    for path in (*SEARCHES, *_generated()):
+        answers.extend(_walk(client, "GET", f"/fhir/{path}".replace("/?", "?")))
+    for path in SEARCHES:
+        name, _, form = path.partition("?")
+        answers.extend(_walk(client, "POST", f"/fhir/{name}/_search".replace("//", "/"), form=form))
     return answers
 
 
-def _walk(client: Any, method: str, target: str) -> list[tuple[Any, ...]]:
+def _walk(client: Any, method: str, target: str, *, form: str = "") -> list[tuple[Any, ...]]:
     """The answer and, for a search, the answers of all further pages, without what differs by chance."""
     seen: list[tuple[Any, ...]] = []
     while target:
-        response = client.open(target, method=method, headers=bearer())
+        media_type = "application/x-www-form-urlencoded" if form else None
+        response = client.open(target, method=method, headers=bearer(), data=form, content_type=media_type)
         body, following = response.data.decode(), ""
         for link in (response.get_json() or {}).get("link", []) if response.status_code == 200 and body else []:
             if link["relation"] == "next":
@@ -159,7 +228,7 @@ def _walk(client: Any, method: str, target: str) -> list[tuple[Any, ...]]:
                 body = body.replace(following.partition("_cursor=")[2], "CURSOR")
         headers = sorted((k, v) for k, v in response.headers.items() if k != "X-Request-Id")
         seen.append((method, target.partition("_cursor=")[0], response.status_code, headers, body))
-        target = following
+        target, method, form = following, "GET" if form else method, ""
     return seen
 
 
@@ -188,19 +257,20 @@ def _plain(text: str, names: dict[str, str]) -> str:
     return re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z", "MOMENT", text)
 
 
-@pytest.fixture
-def answers(tmp_path: Path, definitions: Definitions) -> list[list[tuple[Any, ...]]]:
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory, definitions: Definitions) -> list[list[tuple[Any, ...]]]:
     """What the token gets from a store without, and from one with, what it must not see."""
     collected = []
     for with_hidden in (False, True):
-        store = _filled(f"sqlite:///{tmp_path}/{with_hidden}.db", definitions, with_hidden=with_hidden)
+        folder = tmp_path_factory.mktemp("non-interference")
+        store = _filled(f"sqlite:///{folder}/fhir.db", definitions, with_hidden=with_hidden)
         collected.append(_answers(store, definitions))
         store.close()
     return collected
 
 
 def test_what_a_token_must_not_see_changes_no_byte(answers: list[list[tuple[Any, ...]]]) -> None:
-    """Threats H01, H02, H04, H09, H12; leaks L2, L7, L9; row X12."""
+    """Threats H01 to H04, H09, H12; leaks L1, L2, L5, L7, L9; rows B4 and X12."""
     without, with_hidden = answers
 
     assert without == with_hidden
@@ -227,3 +297,12 @@ def test_the_comparison_sees_resources_at_all(answers: list[list[tuple[Any, ...]
     assert all(f'"id":"{resource["id"]}"' in bodies for resource in VISIBLE if resource["id"] != "c1")
     assert not any(f'"id":"{resource["id"]}"' in bodies for resource in HIDDEN)
     assert '"id":"foreign"' not in bodies
+
+
+def test_most_of_the_searches_are_answered(answers: list[list[tuple[Any, ...]]]) -> None:
+    """The positive control of the searches that look at other types."""
+    statuses = [answer[2] for answer in answers[1] if any(path in answer[1] for path in SEARCHES if path[0] != "?")]
+
+    assert statuses.count(200) > 50
+    assert set(statuses) == {200, 403}
+    assert any('"mode":"include"' in answer[4] for answer in answers[1])

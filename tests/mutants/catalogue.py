@@ -15,6 +15,7 @@ _FETCH = "tests/adapters/test_jwks_http.py"
 _TOKENS = "tests/services/test_token_introspection.py tests/web/test_introspect.py tests/protocol/test_access_token.py"
 _CALLERS = "tests/services/test_authorization.py tests/web/test_resources.py tests/web/test_introspect.py"
 _FHIR = "tests/fhir/test_bearer.py tests/fhir/test_access.py tests/fhir/test_app.py tests/fhir/test_refusals.py"
+_SEARCHES = "tests/fhir/test_linked_search.py tests/fhir/store/test_links.py"
 _CLIENTS = "tests/protocol/test_client.py"
 _ISSUANCE = "tests/services/test_token_issuance.py"
 _STORES = "tests/adapters/test_stores.py"
@@ -655,8 +656,8 @@ MUTANTS: list[Mutant] = [
         (
             "references by search need no s",
             "H08",
-            'if "s" not in self._rules.rights(caller, resource_type):',
-            "if False:",
+            "self._rights.of_condition(caller.scopes, wanted, tenant=caller.tenant), wanted",
+            "Constraint.system(caller.tenant), wanted",
         ),
         ("references by search may match several", "H08", "if len(matches) != 1:", "if not matches:"),
         ("two entries may write one resource", "H08", "if len(keys) > len(set(keys)):", "if False:"),
@@ -672,7 +673,7 @@ MUTANTS: list[Mutant] = [
         (
             "old versions are not held against the scope",
             "H01",
-            "        return matches(constraint, rows, resource_id=row.id, last_updated=moment)",
+            "        return matches_any(constraint.alternatives, facts)",
             "        return True",
         ),
         ("histories of every tenant", "H01", "resource.c.tenant == constraint.tenant, ", ""),
@@ -686,6 +687,89 @@ MUTANTS: list[Mutant] = [
             'READ_ONLY_TYPES = frozenset({"AuditEvent"})',
             "READ_ONLY_TYPES = frozenset[str]()",
         ),
+    ),
+    *_of(
+        "fhir/search_rights.py",
+        _SEARCHES,
+        (
+            "what a search looks at needs no scope",
+            "H03 H04",
+            "        if not found:\n            raise InsufficientScope(f",
+            "        if False:\n            raise InsufficientScope(f",
+        ),
+        (
+            "what is included needs no scope",
+            "H03",
+            "            if not any(opened.values()):\n",
+            "            if False:\n",
+        ),
+    ),
+    *_of(
+        "fhir/store/criteria.py",
+        _SEARCHES,
+        (
+            "a chain sees every resource",
+            "H04",
+            "within = self._constraint.through(target_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+        (
+            "_has sees every resource",
+            "H04",
+            "within = self._constraint.through(criterion.resource_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+    ),
+    *_of(
+        "fhir/store/links.py",
+        _SEARCHES,
+        (
+            "candidates are all resources",
+            "H04",
+            "within = self._constraint.through(resource_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+    ),
+    *_of(
+        "fhir/store/including.py",
+        _SEARCHES,
+        (
+            "every resource is included",
+            "H03",
+            "self._of_type(one, self._constraint.including(one))",
+            "self._of_type(one, Constraint.system(self._constraint.tenant))",
+        ),
+        (
+            "whatever refers is included",
+            "H03",
+            "within = self._constraint.through(include.resource_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+    ),
+    *_of(
+        "fhir/search/cursor.py",
+        "tests/fhir/search/test_cursor.py",
+        (
+            "a cursor is for anybody",
+            "H09",
+            "if not hmac.compare_digest(mac, _mac(plain, binding, secret)) or again != text:",
+            "if again != text:",
+        ),
+    ),
+    *_of(
+        "fhir/search/parser.py",
+        _SEARCHES,
+        (
+            "a lenient client's filter is left out",
+            "H04",
+            """if not lenient or ":" in name or "." in name or name in _NEVER_IGNORED:""",
+            "if not lenient:",
+        ),
+    ),
+    *_of(
+        "fhir/routes/search.py",
+        _SEARCHES,
+        ("a form that is none is an empty one", "H02", "if body and http.mimetype != _FORM:", "if False:"),
     ),
     *_of(
         "cli/asgi.py",

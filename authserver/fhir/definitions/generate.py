@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from authserver.fhir.definitions.elements import elements
+from authserver.fhir.definitions.expressions import ExpressionError
 from authserver.fhir.definitions.package_changes import restored
 from authserver.fhir.definitions.structure_table import CodeSets, structure_table
 from authserver.fhir.definitions.structures import Structures
@@ -49,21 +51,26 @@ MANY = 100
 def table(package: Path) -> dict[str, Any]:
     """Return the table.
 
-    `types`: resource type -> code -> [kind, typed paths, target types, id]. `patientCompartment`: resource type ->
-    codes of the parameters by which a resource is in a patient's compartment.
+    `types`: resource type -> code -> [kind, typed paths, target types, id]; a composite's row ends in its components,
+    each [kind, typed paths below the composite's own]. `patientCompartment`: resource type -> codes of the parameters
+    by which a resource is in a patient's compartment. `elements`: see `elements.py`.
     """
-    structures, types = _structures(package)
+    definitions, types = _definitions(package)
+    structures = Structures(definitions)
     parameters: dict[str, dict[str, list[Any]]] = {name: {} for name in sorted(types)}
-    for parameter in _search_parameters(package):
+    official = list(_search_parameters(package))
+    kinds = {parameter.get("url", ""): parameter["type"] for parameter in official}
+    for parameter in official:
         for base in parameter["base"]:
             bases = types if base in ("Resource", "DomainResource") else {base}
             for resource_type in bases:
-                row = _row(parameter, resource_type, structures)
+                row = _row(parameter, resource_type, structures=structures, kinds=kinds)
                 if row:
                     parameters[resource_type][parameter["code"]] = row
     return {
         "fhirVersion": "4.0.1",
         "types": _factored(parameters),
+        "elements": elements(one for one in definitions if one["type"] in types),
         "patientCompartment": patient_compartment(
             json.loads((package / "dist/fhir/r4/compartmentdefinition-patient.json").read_text(encoding="utf-8"))
         ),
@@ -79,8 +86,12 @@ def patient_compartment(definition: Mapping[str, Any]) -> dict[str, list[str]]:
     return {code: sorted(names) for code, names in sorted(listed.items()) if names}
 
 
-def _row(parameter: Mapping[str, Any], resource_type: str, structures: Structures) -> list[Any] | None:
+def _row(
+    parameter: Mapping[str, Any], resource_type: str, *, structures: Structures, kinds: Mapping[str, str]
+) -> list[Any] | None:
     kind = parameter["type"]
+    if kind == "composite":
+        return _composite(parameter, resource_type, structures=structures, kinds=kinds)
     if kind not in LEAVES or "expression" not in parameter:
         return None
     paths = [
@@ -92,6 +103,29 @@ def _row(parameter: Mapping[str, Any], resource_type: str, structures: Structure
         return None
     targets = OFFICIAL_TARGETS.get(parameter["id"], parameter.get("target", []))
     return [kind, paths, ["*"] if len(targets) > MANY else sorted(targets), parameter["id"]]
+
+
+def _composite(
+    parameter: Mapping[str, Any], resource_type: str, *, structures: Structures, kinds: Mapping[str, str]
+) -> list[Any]:
+    base = parameter["expression"]
+    components = [
+        _component(structures.component_paths(base, one["expression"], resource_type), kinds[one["definition"]])
+        for one in parameter["component"]
+    ]
+    return ["composite", list(structures.typed_paths(base, resource_type)), [], parameter["id"], components]
+
+
+def _component(paths: tuple[str, ...], kind: str) -> list[Any]:
+    """Return [kind, paths], without the paths whose type such a search cannot compare.
+
+    DocumentReference-relationship exchanges its two definitions; there the types of the elements decide.
+    """
+    for name in (kind, "token", "reference"):
+        fitting = [path for path in paths if path.rpartition(":")[2] in LEAVES[name]]
+        if fitting:
+            return [name, fitting]
+    raise ExpressionError(f"no kind of parameter for {paths}")
 
 
 def _factored(parameters: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, list[Any]]]:
@@ -124,7 +158,8 @@ def structures(package: Path) -> dict[str, Any]:
     return restored(structure_table(definitions, CodeSets(terminology)))
 
 
-def _structures(package: Path) -> tuple[Structures, set[str]]:
+def _definitions(package: Path) -> tuple[list[dict[str, Any]], set[str]]:
+    """Return the base StructureDefinitions, and the names of the concrete resource types."""
     resources = list(_resources(package / "dist/fhir/r4/profiles-resources.json", "StructureDefinition"))
     datatypes = list(_resources(package / "dist/fhir/r4/profiles-types.json", "StructureDefinition"))
     concrete = {
@@ -133,7 +168,7 @@ def _structures(package: Path) -> tuple[Structures, set[str]]:
         if definition["kind"] == "resource" and not definition["abstract"]
     }
     base = [d for d in resources + datatypes if d.get("derivation", "specialization") == "specialization"]
-    return Structures(base), concrete - ADDED_TYPES
+    return base, concrete - ADDED_TYPES
 
 
 def _search_parameters(package: Path) -> Iterator[Mapping[str, Any]]:

@@ -15,6 +15,7 @@ from authserver.fhir.interactions.conditions import Conditions, parse_conditions
 from authserver.fhir.request import FhirRequest
 from authserver.fhir.search.ast import SearchQuery
 from authserver.fhir.search.parser import SearchParser
+from authserver.fhir.search_rights import SearchRights
 from authserver.fhir.validation.validator import Validator
 
 WRITING = ("create", "update", "patch", "delete")
@@ -77,8 +78,17 @@ class Task:
 class TaskReader:
     """Reads tasks from requests that were allowed; knows rules, searches, validation and the reserved tag's system."""
 
-    def __init__(self, rules: AccessRules, parser: SearchParser, validator: Validator, *, tag_system: str) -> None:
-        self._rules, self._parser, self._validator, self._tag_system = rules, parser, validator, tag_system
+    def __init__(
+        self,
+        rules: AccessRules,
+        parser: SearchParser,
+        search_rights: SearchRights,
+        *,
+        validator: Validator,
+        tag_system: str,
+    ) -> None:
+        self._rules, self._parser, self._search_rights = rules, parser, search_rights
+        self._validator, self._tag_system = validator, tag_system
 
     def read(self, caller: Caller, request: FhirRequest, message: Message) -> Task:
         """Return the task. Raises InsufficientScope, BadRequest, UnsupportedMediaType and InvalidResource."""
@@ -91,7 +101,7 @@ class TaskReader:
         task = replace(task, conditions=_conditions(request, message))
         pairs = request.parameters if is_search else task.conditions.if_none_exist
         if pairs is not None:
-            task = replace(task, match=self._match(resource_type, pairs))
+            task = self._matching(task, pairs)
         elif any(name != "_format" for name, _ in request.parameters):
             raise BadRequest("A write takes no parameters but _format.", reason="unexpected_parameter")
         return self._with_body(task, message)
@@ -106,12 +116,17 @@ class TaskReader:
         """Return the resource with the tenant's tag and no other of the reserved system."""
         return bodies.with_tenant_tag(resource, tenant=tenant, system=self._tag_system)
 
-    def _match(self, resource_type: str, pairs: tuple[tuple[str, str], ...]) -> SearchQuery:
-        """Return the search of a conditional write; it finds two at most, for two are one too many."""
-        criteria = tuple(self._parser.criterion(resource_type, n, v) for n, v in pairs if n != "_format")
+    def _matching(self, task: Task, pairs: tuple[tuple[str, str], ...]) -> Task:
+        """Return the task with the search of its condition, which finds two at most: two are one too many.
+
+        The right to search then reaches the other types that the condition looks at, as in any search (threat H04).
+        """
+        criteria = tuple(self._parser.criterion(task.resource_type, n, v) for n, v in pairs if n != "_format")
         if not criteria:
             raise BadRequest("A conditional write needs search parameters.", reason="condition_malformed")
-        return SearchQuery(resource_type, criteria, 2)
+        match = SearchQuery(task.resource_type, criteria, 2)
+        right = self._search_rights.of_condition(task.caller.scopes, match, tenant=task.caller.tenant)
+        return replace(task, match=match, rights={**task.rights, "s": right})
 
     def _with_body(self, task: Task, message: Message) -> Task:
         if task.interaction == "delete":

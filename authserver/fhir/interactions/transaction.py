@@ -6,8 +6,9 @@ Source: http://hl7.org/fhir/R4/http.html#trules. Conditional references are sear
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from authserver.errors import BadRequest, InsufficientScope
-from authserver.fhir.access import AccessRules, Caller
+from authserver.errors import BadRequest
+from authserver.fhir.access import Caller
+from authserver.fhir.constraint import Constraint
 from authserver.fhir.interactions.bundle_entries import Entry, in_entry
 from authserver.fhir.interactions.conditions import PreconditionFailed
 from authserver.fhir.interactions.links import Links, conditional_parts
@@ -16,6 +17,7 @@ from authserver.fhir.interactions.task import Message, Task, TaskReader
 from authserver.fhir.request import FhirRequest, parse_parameters
 from authserver.fhir.search.ast import SearchQuery
 from authserver.fhir.search.parser import SearchParser
+from authserver.fhir.search_rights import SearchRights
 from authserver.fhir.store.port import FhirSession
 
 Key = tuple[str, str]
@@ -28,31 +30,30 @@ class Step:
     entry: Entry
     task: Task | None
     new_id: str
-    searches: Mapping[str, SearchQuery]
+    searches: Mapping[str, tuple[Constraint, SearchQuery]]
 
 
 class Transactions:
     """Decides and does transactions, by the same tasks as single requests."""
 
     def __init__(
-        self, reader: TaskReader, performer: Performer, links: Links, *, rules: AccessRules, parser: SearchParser
+        self, reader: TaskReader, performer: Performer, links: Links, *, rights: SearchRights, parser: SearchParser
     ) -> None:
         self._reader, self._performer, self._links = reader, performer, links
-        self._rules, self._parser = rules, parser
+        self._rights, self._parser = rights, parser
 
     def step(self, entry: Entry, caller: Caller, request: FhirRequest, message: Message | None) -> Step:
         """Decide one entry by everything but the store; `message` is None for a read."""
         if message is None:
             return Step(entry, None, "", {})
         task = self._reader.read(caller, request, message)
-        searches: dict[str, SearchQuery] = {}
+        searches: dict[str, tuple[Constraint, SearchQuery]] = {}
         for text in sorted(self._links.conditional(task.resource) if task.resource is not None else ()):
             resource_type, query = conditional_parts(text) or ("", "")
-            if "s" not in self._rules.rights(caller, resource_type):
-                raise InsufficientScope(f"system/{resource_type}.s")
             pairs = parse_parameters(query.encode())
             criteria = tuple(self._parser.criterion(resource_type, name, value) for name, value in pairs)
-            searches[text] = SearchQuery(resource_type, criteria, 2)
+            wanted = SearchQuery(resource_type, criteria, 2)
+            searches[text] = self._rights.of_condition(caller.scopes, wanted, tenant=caller.tenant), wanted
         return Step(entry, task, new_id(), searches)
 
     def planned(self, steps: Sequence[Step]) -> list[Step]:
@@ -84,7 +85,7 @@ class Transactions:
 
     def _apply(self, session: FhirSession, step: Step, task: Task, urls: Mapping[str, str], now: int) -> Outcome:
         if task.resource is not None:
-            found = {text: self._target(session, task.caller, query) for text, query in step.searches.items()}
+            found = {text: self._target(session, *search) for text, search in step.searches.items()}
             rewritten = self._links.rewritten(task.resource, {**urls, **found})
             if rewritten != task.resource:
                 # Only now is it known what kind of resource the references lead to.
@@ -92,9 +93,8 @@ class Transactions:
             task = replace(task, resource=rewritten)
         return self._performer.apply(session, task, now=now)
 
-    def _target(self, session: FhirSession, caller: Caller, query: SearchQuery) -> str:
+    def _target(self, session: FhirSession, right: Constraint, query: SearchQuery) -> str:
         """Return what a conditional reference leads to (threats H07, H08; leak L10)."""
-        right = self._rules.rights(caller, query.resource_type)["s"]
         matches = session.search(right, query).matches
         if len(matches) != 1:
             raise PreconditionFailed("A conditional reference must match one resource.", reason="reference_matches")

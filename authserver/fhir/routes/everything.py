@@ -31,7 +31,7 @@ from authserver.fhir.search.ast import (
     ReferenceValue,
     SearchQuery,
 )
-from authserver.fhir.search.cursor import CursorBinding, seal, unseal
+from authserver.fhir.search.cursor import CursorBinding, seal_number, unseal_number
 from authserver.fhir.search.problems import MalformedParameter, UnsupportedParameter
 from authserver.fhir.store.port import FhirReads, Stored
 from authserver.protocol.fhir_interaction import ID
@@ -77,13 +77,14 @@ class EverythingRoutes:
             raise gone(self._reads.version(constraint, "Patient", asked.patient, None)) if asked.patient else NotFound()
         binding = CursorBinding(caller.client_id, caller.tenant, f"everything/{asked.patient}", asked.pairs)
         secret = self._reads.cursor_secret
-        after = unseal(asked.cursor, binding, secret=secret) if asked.cursor is not None else None
+        after = unseal_number(asked.cursor, binding, secret=secret) if asked.cursor is not None else None
         found, following = self._page(caller, asked, after)
         matches = found if after is not None or "Patient" not in asked.types else [patient, *found]
+        cursor = seal_number(following, binding, secret=secret) if following is not None else None
         bundle = {
             "resourceType": "Bundle",
             "type": "searchset",
-            "link": self._page_links(asked, seal(following, binding, secret=secret) if following is not None else None),
+            "link": self._page_links(asked, cursor),
             "entry": [
                 *(self._entry(one, "match") for one in matches),
                 *(self._entry(one, "include") for one in self._supporting(caller, matches)),
@@ -121,7 +122,7 @@ class EverythingRoutes:
         for code in codes:
             of_patient = ReferenceCriterion(code, (ReferenceValue(asked.patient, "Patient"),))
             criteria = (of_patient, *asked.criteria, *self._dates(resource_type, asked.dates))
-            page = self._reads.search(constraint, SearchQuery(resource_type, criteria, count, after))
+            page = self._reads.search(constraint, SearchQuery(resource_type, criteria, count, (after,)))
             found.update((one.position, one) for one in page.matches)
         yield from (found[position] for position in sorted(found)[:count])
 

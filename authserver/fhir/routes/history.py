@@ -18,7 +18,7 @@ from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.instants import date_range, instant_text
 from authserver.fhir.request import FhirRequest
 from authserver.fhir.routes.answers import gone, version_headers
-from authserver.fhir.search.cursor import CursorBinding, seal, unseal
+from authserver.fhir.search.cursor import CursorBinding, seal_number, unseal_number
 from authserver.fhir.search.problems import MalformedParameter, UnsupportedParameter
 from authserver.fhir.store.port import FhirReads, HistoryPage, HistoryQuery, Version
 from authserver.protocol.render import FHIR_JSON
@@ -75,12 +75,12 @@ class HistoryRoutes:
         scope = f"{_SCOPE}/{request.resource_type or ''}/{request.resource_id or ''}"
         binding = CursorBinding(caller.client_id, caller.tenant, scope, pairs)
         secret = self._reads.cursor_secret
-        after = unseal(cursors[0], binding, secret=secret) if cursors else None
+        after = unseal_number(cursors[0], binding, secret=secret) if cursors else None
         query = _query(request, tuple(constraints), after)
         page = self._reads.history(constraints, query)
         if request.resource_id is not None and not page.versions and after is None and query.since is None:
             raise NotFound
-        following = seal(page.next_after, binding, secret=secret) if page.next_after is not None else None
+        following = seal_number(page.next_after, binding, secret=secret) if page.next_after is not None else None
         here = f"{self._base_url}/{'/'.join(self._place(request))}"
         return Response(exact_json.dumps(self._bundle(page, here, pairs, following)), content_type=FHIR_JSON)
 

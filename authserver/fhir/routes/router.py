@@ -12,6 +12,7 @@ from authserver.fhir.routes.everything import EverythingRoutes
 from authserver.fhir.routes.history import HistoryRoutes
 from authserver.fhir.routes.operations import OperationRoutes
 from authserver.fhir.routes.resources import ResourceRoutes
+from authserver.fhir.routes.search import SearchRoutes
 from authserver.fhir.routes.writes import WriteRoutes
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.store.port import FhirReads, FhirStore
@@ -33,6 +34,7 @@ class Router:
         base_url: str,
     ) -> None:
         self._store, self._rules, self._parser = store, rules, parser
+        self._search_rights = interactions.search_rights
         self._definitions, self._base_url = definitions, base_url
         self._writes = WriteRoutes(store, interactions.reader, interactions.performer, base_url=base_url)
         self._operations = OperationRoutes(
@@ -58,5 +60,7 @@ class Router:
         if request.interaction in VERSIONED:
             routes = HistoryRoutes(reads, self._rules, self._definitions, base_url=self._base_url)
             return routes.answer(caller, request, constraint=constraint, http=http)
-        resources = ResourceRoutes(reads, self._parser, base_url=self._base_url)
-        return resources.answer(caller, request, constraint=constraint, http=http)
+        searches = SearchRoutes(
+            reads, self._parser, self._search_rights, definitions=self._definitions, base_url=self._base_url
+        )
+        return ResourceRoutes(reads, searches).answer(caller, request, constraint=constraint, http=http)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from authserver.fhir.constraint import Constraint
-from authserver.fhir.search.ast import SearchQuery
+from authserver.fhir.search.ast import Position, SearchQuery
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Stored:
     """One version of a resource; `body` is its JSON, `last_updated` microseconds since the epoch, UTC.
 
-    `position` grows with every new resource of the store and orders search results.
+    `position` grows with every new resource of the store and orders search results that are not sorted otherwise.
     """
 
     position: int
@@ -27,10 +27,18 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of matches, ordered by position; `more` says whether another page follows."""
+    """One page of matches in the order asked for; `more` says whether another page follows, behind `last`.
+
+    `included` are the resources that go with these matches, each once; `all_included` is false when a limit cut some
+    off. `total` counts the matches of all pages, if that was asked for.
+    """
 
     matches: tuple[Stored, ...]
     more: bool
+    included: tuple[Stored, ...] = ()
+    all_included: bool = True
+    total: int | None = None
+    last: Position = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,13 @@ class FhirReads(Protocol):
         """Return the current version, or None when there is none that the constraint reaches."""
 
     def search(self, constraint: Constraint, query: SearchQuery) -> Page:
-        """Return the resources that match the query and that the constraint reaches."""
+        """Return the resources that match the query and that the constraint reaches.
+
+        Other types that the query looks at or includes are reached as far as the constraint says of them.
+        """
+
+    def search_types(self, searches: Sequence[tuple[Constraint, SearchQuery]]) -> Page:
+        """Return one page of several searches, one for each type; only type, criteria and alternatives may differ."""
 
     def version(
         self, constraint: Constraint, resource_type: str, resource_id: str, version_id: int | None

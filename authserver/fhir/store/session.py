@@ -8,16 +8,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, false, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from authserver.errors import Forbidden, NotFound
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.extraction import Extractor
 from authserver.fhir.search.ast import SearchQuery
 from authserver.fhir.store import tables
-from authserver.fhir.store.criteria import Compiler
+from authserver.fhir.store.criteria import Compiler, Parameters
 from authserver.fhir.store.port import FhirReads, Page, Stored, Written
-from authserver.fhir.store.queries import Parameters
 from authserver.fhir.store.writing import Writer, check
 
 
@@ -55,10 +54,7 @@ class SqlSession:
         """See FhirSession."""
         columns = tables.resource.c
         statement = select(columns.id).where(
-            Compiler(self.parameters, resource_type, constraint.tenant).allowed(constraint),
-            columns.resource_type == resource_type,
-            columns.id.in_(ids),
-            columns.deleted == false(),
+            Compiler(self.parameters, resource_type, constraint).current(), columns.id.in_(ids)
         )
         return frozenset(self.connection.scalars(statement))
 

@@ -17,8 +17,9 @@ from authserver.fhir.store.engine import WRITE_CONFLICT, make_engine, reading, w
 from authserver.fhir.store.export_jobs import SqlExportJobs
 from authserver.fhir.store.export_rows import SqlSnapshot
 from authserver.fhir.store.port import FhirSession, HistoryPage, HistoryQuery, Page, Stored, T, Version, WriteResult
-from authserver.fhir.store.queries import read_statement, search_statement, stored
+from authserver.fhir.store.queries import read_statement, stored
 from authserver.fhir.store.schema import CURSOR_SECRET, load_parameters, upgrade
+from authserver.fhir.store.searching import Searches
 from authserver.fhir.store.session import SqlSession
 from authserver.fhir.store.versions import VersionReader
 from authserver.fhir.store.writing import Writer, check
@@ -59,11 +60,12 @@ class SqlStore:
 
     def search(self, constraint: Constraint, query: SearchQuery) -> Page:
         """See FhirStore."""
+        return self.search_types([(constraint, query)])
+
+    def search_types(self, searches: Sequence[tuple[Constraint, SearchQuery]]) -> Page:
+        """See FhirStore."""
         with self._reading() as connection:
-            statement = search_statement(connection, self._parameters, constraint, query=query)
-            rows = connection.execute(statement).all()
-        matches = tuple(stored(row) for row in rows[: query.count])
-        return Page(matches, more=len(rows) > query.count)
+            return Searches(connection, self._parameters, searches).page()
 
     def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
         """See FhirStore."""

@@ -1,6 +1,6 @@
 """Read versions: the one that is named, or all of a resource, a type or a tenant, newest first.
 
-Old versions have no index rows, so each is held against the constraint by `matching.py`, on its own content.
+Old versions have no index rows, so each is held against the constraint by `search/matching.py`, on its own content.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, and_, func, select, tuple_
 from authserver.fhir import exact_json
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.extraction import Extractor
-from authserver.fhir.matching import matches
+from authserver.fhir.search.matching import Facts, matches_any
 from authserver.fhir.store import tables
 from authserver.fhir.store.port import HistoryPage, HistoryQuery, Stored, Version
 
@@ -82,8 +82,8 @@ class VersionReader:
         body, moment = (row.body_before, row.updated_before) if row.deleted else (row.body, row.last_updated)
         if not body:
             return False
-        rows = self.extractor.rows(exact_json.loads(bytes(body)))
-        return matches(constraint, rows, resource_id=row.id, last_updated=moment)
+        facts = Facts.of(exact_json.loads(bytes(body)), last_updated=moment, extractor=self.extractor)
+        return matches_any(constraint.alternatives, facts)
 
 
 def _history(constraints: Mapping[str, Constraint], query: HistoryQuery, after: int | None) -> Select[Any]:

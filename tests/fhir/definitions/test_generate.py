@@ -52,9 +52,9 @@ PATIENT = _structure(
     "Patient",
     [
         _element("Patient.id", "http://hl7.org/fhirpath/System.String"),
-        _element("Patient.value[x]", "Quantity", "dateTime"),
-        _element("Patient.part", "BackboneElement"),
-        _element("Patient.part.who", "Reference"),
+        _element("Patient.value[x]", "Quantity", "dateTime", isSummary=True),
+        _element("Patient.part", "BackboneElement", isSummary=True, min=1),
+        _element("Patient.part.who", "Reference", isSummary=True, min=1),
         _element("Patient.period", "Period"),
         _element("Patient.part.kind", "code"),
         {"path": "Patient.part.part", "min": 0, "max": "*", "contentReference": "#Patient.part"},
@@ -144,15 +144,55 @@ def test_paths_are_typed_by_the_structure_definitions(tmp_path: Path) -> None:
                 "who": ["reference", ["part.part.who:Reference(Patient)"], [], "b"],
             },
         },
+        "elements": {"Patient": [["valueQuantity", "valueDateTime", "part", "part.who"], ["part"]]},
         "patientCompartment": {"Encounter": ["patient"], "Observation": ["performer", "subject"]},
     }
+
+
+def test_a_composite_names_its_components_by_their_elements(tmp_path: Path) -> None:
+    """Two kinds are exchanged, as in R4's DocumentReference-relationship; one part starts at the resource."""
+    parameters = [
+        {**_parameter("kind", "kind", "token", "Patient.part.kind", "Patient"), "url": "urn:kind"},
+        {**_parameter("who", "who", "reference", "Patient.part.who", "Patient"), "url": "urn:who"},
+        {
+            **_parameter("both", "both", "composite", "Patient.part", "Patient"),
+            "component": [
+                {"definition": "urn:who", "expression": "kind"},
+                {"definition": "urn:kind", "expression": "who"},
+                {"definition": "urn:kind", "expression": "%resource.part.kind"},
+            ],
+        },
+    ]
+
+    generated = table(_package(tmp_path, parameters))
+
+    assert generated["types"]["Patient"]["both"] == [
+        "composite",
+        ["part:BackboneElement"],
+        [],
+        "both",
+        [["token", ["kind:code"]], ["reference", ["who:Reference"]], ["token", ["^part.kind:code"]]],
+    ]
+
+
+def test_a_composite_of_parts_that_nothing_compares_is_refused(tmp_path: Path) -> None:
+    parameters = [
+        {**_parameter("kind", "kind", "token", "Patient.part.kind", "Patient"), "url": "urn:kind"},
+        {
+            **_parameter("both", "both", "composite", "Patient", "Patient"),
+            "component": [{"definition": "urn:kind", "expression": "period"}],
+        },
+    ]
+
+    with pytest.raises(ExpressionError):
+        table(_package(tmp_path, parameters))
 
 
 def test_what_the_package_added_is_left_out(tmp_path: Path) -> None:
     parameters = [
         _parameter("DetectedIssue-status", "status", "token", "Patient.id", "Patient"),
         {**_parameter("x", "x", "token", "Patient.id", "Patient"), "version": "5.0.0"},
-        _parameter("y", "y", "composite", "Patient", "Patient"),
+        _parameter("y", "y", "special", "Patient", "Patient"),
         _parameter("z", "z", "token", "Patient.id", "Patient"),
     ]
 
@@ -185,13 +225,13 @@ def test_structures_have_one_line_for_each_element(tmp_path: Path) -> None:
                 {
                     "id": "0..1 id",
                     "value[x]": "0..1 Quantity dateTime",
-                    "part": "0..1 @Patient.part",
+                    "part": "1..1 @Patient.part",
                     "period": "0..1 Period",
                 },
             ],
             "Patient.part": [
                 "BackboneElement",
-                {"who": "0..1 Reference", "kind": "0..1 code", "part": "0..* @Patient.part"},
+                {"who": "1..1 Reference", "kind": "0..1 code", "part": "0..* @Patient.part"},
             ],
             "Period": ["DomainResource", {"start": "0..1 dateTime"}],
         },
@@ -258,7 +298,7 @@ def test_the_shipped_table_has_exactly_the_official_parameters(definitions: Defi
     wanted = {
         (resource_type, p["code"]): (p["type"], p["id"], p.get("target", []))
         for p in official
-        if p["type"] in LEAVES and "expression" in p
+        if p["type"] in {*LEAVES, "composite"} and "expression" in p
         for base in p["base"]
         for resource_type in (definitions.resource_types if base == "Resource" else [base])
     }

@@ -70,6 +70,12 @@ EXAMPLES = {
 }
 
 
+def _example(definitions: Definitions, resource_type: str, code: str) -> str:
+    parameter = definitions.parameter(resource_type, code)
+    assert parameter is not None
+    return "$".join(EXAMPLES[part.kind] for part in parameter.components) or EXAMPLES[parameter.kind]
+
+
 def test_everything_that_is_listed_works(sqlite_store: SqlStore, definitions: Definitions) -> None:
     """Row B13: the statement is made from the tables that the parser and the store use."""
     statement = capability_statement(definitions, base_url=BASE, token_endpoint=None)
@@ -78,7 +84,7 @@ def test_everything_that_is_listed_works(sqlite_store: SqlStore, definitions: De
 
     for resource_type in ("Patient", "Observation", "Encounter", "RiskAssessment", "ValueSet", "Bundle"):
         for parameter in by_type[resource_type]["searchParam"]:
-            query = f"{parameter['name']}={EXAMPLES[parameter['type']]}"
+            query = f"{parameter['name']}={_example(definitions, resource_type, parameter['name'])}"
             response = client.get(f"/fhir/{resource_type}?{query}", headers=bearer("good"))
             expected = 200 if resource_type != "AuditEvent" else 403
             assert response.status_code == expected, query
@@ -90,7 +96,8 @@ def test_every_listed_parameter_parses(definitions: Definitions) -> None:
 
     for resource in statement["rest"][0]["resource"]:
         for parameter in resource["searchParam"]:
-            assert parser.criterion(resource["type"], parameter["name"], EXAMPLES[parameter["type"]])
+            example = _example(definitions, resource["type"], parameter["name"])
+            assert parser.criterion(resource["type"], parameter["name"], example)
 
 
 CALLS = {
@@ -106,6 +113,7 @@ CALLS = {
     "transaction": ("POST", ""),
     "batch": ("POST", ""),
     "history-system": ("GET", "_history"),
+    "search-system": ("GET", ""),
     "validate": ("POST", "{type}/$validate"),
     "everything": ("GET", "{type}/x/$everything"),
     "document": ("GET", "{type}/x/$document"),
@@ -151,3 +159,20 @@ def test_the_statement_is_a_valid_resource(definitions: Definitions) -> None:
 )
 def test_the_token_endpoint_is_the_smart_configurations(configuration: dict[str, object], endpoint: str | None) -> None:
     assert token_endpoint_of(configuration) == endpoint
+
+
+def test_every_listed_include_works(definitions: Definitions) -> None:
+    """Row B13: each is parsed as a search of the type would have it; Composition refers forth and is referred to."""
+    statement = capability_statement(definitions, base_url=BASE, token_endpoint=None)
+    parser = SearchParser(definitions, base_url=BASE)
+    by_type = {resource["type"]: resource for resource in statement["rest"][0]["resource"]}
+
+    for resource_type in ("Composition", "Patient", "Observation", "Organization"):
+        for name, member in (("_include", "searchInclude"), ("_revinclude", "searchRevInclude")):
+            for value in by_type[resource_type][member]:
+                (include,) = parser.query(resource_type, [(name, value)]).query.includes
+                assert include.reverse == (name == "_revinclude")
+    assert by_type["Organization"]["searchInclude"] == ["*", "Organization:endpoint", "Organization:partof"]
+    assert "Observation:patient" in by_type["Patient"]["searchRevInclude"]
+    assert "Observation:patient" not in by_type["Group"]["searchRevInclude"]
+    assert "Provenance:target" in by_type["Slot"]["searchRevInclude"]
