@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test fuzz fuzz-guided mutants lint types clean
+.PHONY: help run demo test bench fuzz fuzz-guided mutants lint types clean
 
 help:
 	@echo 'make run     start the server in development mode on http://127.0.0.1:8080'
 	@echo 'make demo    walk through the whole flow against a real server'
 	@echo 'make test    run every test'
+	@echo 'make bench   measure tokens and introspection beside floors and peers (needs wrk; docs/performance.md)'
 	@echo 'make fuzz    throw a million mutated tokens and 100,000 mutated requests at the server'
 	@echo 'make fuzz-guided  the same readers, guided by coverage (atheris; where it installs)'
 	@echo 'make mutants delete each security check in turn; the tests must notice every one'
@@ -25,7 +26,10 @@ demo: $(VENV)/.installed
 	@exec $(BIN)/authserver demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m bench --write docs/performance.md
 
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzz
