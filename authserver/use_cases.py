@@ -15,6 +15,7 @@ from authserver.services.at_hand import (
     HasherAtHand,
     JwksAtHand,
     KeptRevocations,
+    Nearby,
     Present,
     ReplayGuardAtHand,
     RevocationsAtHand,
@@ -54,6 +55,10 @@ class Stores(Protocol):
     @property
     def resources(self) -> ResourceStore:
         """Clients and policies."""
+
+    @property
+    def nearby(self) -> Nearby:
+        """Clients and policies, as far as reading them takes no waiting."""
 
     @property
     def replay_guard(self) -> ReplayGuard:
@@ -124,7 +129,7 @@ class AtHand:
 def build_services(settings: Settings, parts: Parts) -> Services:
     """Wire the use cases from settings and adapters."""
     rules, stores = client_rules(settings), parts.stores
-    registry = Registry(stores.resources, stores.changes, rules=rules, audit_log=parts.audit_log)
+    registry = Registry(stores.resources, stores.changes, nearby=stores.nearby, rules=rules, audit_log=parts.audit_log)
     revocations = KeptRevocations(stores.revocations, stores.changes)
     introspection = TokenIntrospection(
         registry,

@@ -132,8 +132,8 @@ def grown(bench: Bench) -> None:
                 (full, f"{JTIS:,} jtis, {CLIENTS:,} clients and policies, each request another client"),
             )
         ]
-        growth.fill(f"sqlite:///{jtis}/instance/authserver.db", key=key, clients=0, jtis=JTIS)
-        database = f"sqlite:///{full}/instance/authserver.db"
+        growth.fill(f"sqlite:///{jtis}/instance/authserver.sqlite3", key=key, clients=0, jtis=JTIS)
+        database = f"sqlite:///{full}/instance/authserver.sqlite3"
         names = growth.fill(database, key=key, clients=CLIENTS, jtis=JTIS)
         contenders = [asking_for_tokens(one, key, settings=settings, expected=RATE) for one in running[:2]]
         contenders.append(asking_for_tokens(running[2], key, settings=settings, expected=RATE, clients=names))

@@ -242,6 +242,7 @@ class MemoryStores:
     def __init__(self) -> None:
         self.changes = MemoryChanges()
         self.resources = MemoryResourceStore(self.changes)
+        self.nearby = self.resources
         self.replay_guard = MemoryReplayGuard()
         self.claims = MemoryClaimQueue(self.replay_guard, self.changes)
         self.revocations = MemoryRevocationList(self.changes)

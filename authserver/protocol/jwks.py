@@ -116,10 +116,11 @@ def parse_key(jwk: object, *, rules: KeyRules) -> PublicKey:
         raise UnusableKey("key_malformed", f"kid must be a string of 1 to {MAX_KID_LENGTH} characters")
     _check_purpose(jwk)
     key, curve = _KEY_READERS[kty](jwk, rules)
-    origin = PUBLICLY_KNOWN.get(_canonical_thumbprint(jwk))
+    own = thumbprint(jwk)
+    origin = PUBLICLY_KNOWN.get(_canonical_thumbprint(jwk, own))
     if origin is not None and not rules.publicly_known:
         raise UnusableKey("key_publicly_known", f"everybody has the private half ({origin}); make a key of your own")
-    return PublicKey(kid, kty, curve, _bound_algorithm(jwk, kty, curve), thumbprint(jwk), key)
+    return PublicKey(kid, kty, curve, _bound_algorithm(jwk, kty, curve), own, key)
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:
@@ -129,10 +130,13 @@ def thumbprint(jwk: Mapping[str, Any]) -> str:
     return jose.encode_segment(hashlib.sha256(canonical).digest())
 
 
-def _canonical_thumbprint(jwk: Mapping[str, Any]) -> str:
+def _canonical_thumbprint(jwk: Mapping[str, Any], own: str) -> str:
     """Return the thumbprint of the key itself: RSA numbers may come with zeros in front, the rest has one spelling."""
-    numbers = {name: jose.decode_segment(jwk[name]).lstrip(b"\0") for name in ("n", "e") if jwk["kty"] == "RSA"}
-    return thumbprint({**jwk, **{name: jose.encode_segment(octets) for name, octets in numbers.items()}})
+    numbers = {name: jose.decode_segment(jwk[name]) for name in ("n", "e") if jwk["kty"] == "RSA"}
+    if not any(octets.startswith(b"\0") for octets in numbers.values()):
+        return own
+    spelled = {name: jose.encode_segment(octets.lstrip(b"\0")) for name, octets in numbers.items()}
+    return thumbprint({**jwk, **spelled})
 
 
 def select(keys: JwkSet, *, kid: str, algorithm: str) -> PublicKey:

@@ -9,10 +9,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from authserver.protocol.jwks import JwkSet
-from authserver.services.ports import Changes, JwksSource, RevocationList, Revocations, SecretHasher
+from authserver.services.ports import (
+    Changes,
+    JwksSource,
+    RevocationList,
+    Revocations,
+    SecretHasher,
+    StoredResource,
+)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -50,6 +57,13 @@ class Present:
     def used(self, number: int) -> None:
         """Note that a value of this state was used."""
         self.oldest = min(self.oldest, number)
+
+
+class Nearby(Protocol):
+    """The registry's resources, as far as they can be read without waiting for anybody."""
+
+    def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
+        """Return what ResourceStore.get() would; None also where that cannot be known without waiting."""
 
 
 class Kept(Generic[K, V]):

@@ -13,7 +13,7 @@ from authserver.protocol import strict_json
 from authserver.protocol.client import RESOURCE_ID, Client, ClientRules
 from authserver.protocol.policy import AccessPolicy
 from authserver.protocol.render import encode
-from authserver.services.at_hand import Kept, Present
+from authserver.services.at_hand import Kept, Nearby, NotAtHand, Present
 from authserver.services.ports import ACCESS_POLICY, CLIENT, UNLINKED, AuditLog, Changes, ResourceStore, StoredResource
 
 MAX_KEPT = 10_000
@@ -48,11 +48,13 @@ class Registry:
         store: ResourceStore,
         changes: Changes,
         *,
+        nearby: Nearby,
         rules: ClientRules,
         audit_log: AuditLog,
         max_kept: int = MAX_KEPT,
     ) -> None:
-        self._store, self._rules, self._audit_log, self._max_kept = store, rules, audit_log, max_kept
+        self._store, self._nearby = store, nearby
+        self._rules, self._audit_log, self._max_kept = rules, audit_log, max_kept
         self._clients: OrderedDict[object, Client | None] = OrderedDict()
         self._lock = Lock()
         self.kept_clients: Kept[str, Client | None] = Kept(changes, size=max_kept)
@@ -61,6 +63,10 @@ class Registry:
     def client(self, client_id: str) -> Client | None:
         """Return the registered client; see Registrations."""
         return self.kept_clients.read(client_id, lambda: self._client(client_id))
+
+    def keep_nearby(self, client_id: str) -> None:
+        """Keep the registered client if it can be read without waiting; see Nearby."""
+        self.kept_clients.read(client_id, lambda: self._nearby_client(client_id))
 
     def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
         """Return the candidates for this client; see Registrations."""
@@ -73,6 +79,13 @@ class Registry:
         if stored is None:
             self._open_nothing(client_id)
             return None
+        return self._compiled(stored)
+
+    def _nearby_client(self, client_id: str) -> Client | None:
+        stored = self._nearby.get(CLIENT, client_id) if RESOURCE_ID.fullmatch(client_id) else None
+        return None if stored is None else self._compiled(stored)
+
+    def _compiled(self, stored: StoredResource) -> Client | None:
         version = (stored.id, stored.generation, stored.version_id, stored.secret_hash, stored.token_generation)
         with self._lock:
             if version in self._clients:
@@ -123,14 +136,19 @@ class Registry:
 
 @dataclass(frozen=True, slots=True)
 class RegistrationsAtHand:
-    """Registrations for a caller who must not wait; raises NotAtHand for what is not kept."""
+    """Registrations for a caller who must not wait; raises NotAtHand for what is neither kept nor near."""
 
     registry: Registry
     present: Present
 
     def client(self, client_id: str) -> Client | None:
         """Return the registered client; one that is not registered is never at hand."""
-        return self.registry.kept_clients.get(client_id, self.present)
+        kept = self.registry.kept_clients
+        try:
+            return kept.get(client_id, self.present)
+        except NotAtHand:
+            self.registry.keep_nearby(client_id)
+        return kept.get(client_id, self.present)
 
     def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
         """Return the candidates for this client."""

@@ -441,8 +441,8 @@ MUTANTS: list[Mutant] = [
         (
             "own changes of the file go unnoticed",
             "X46 X50",
-            '        with self._lock:\n            self._good_until = float("-inf")',
-            "        pass",
+            '"""Read it anew next time."""\n        with self._lock:\n            self._good_until = float("-inf")',
+            '"""Read it anew next time."""',
         ),
     ),
     *_of(

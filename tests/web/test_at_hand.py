@@ -94,25 +94,37 @@ class Fast:
 
 @pytest.fixture
 def fast(server: Server, parts: Parts, tmp_path: Path) -> Fast:
-    """Endpoints that have everything at hand."""
-    settings = make_settings(tmp_path)
-    claims, keys = Meddling(parts.stores.claims), Keys(parts.signer)
-    stores = _Stores(parts.stores, claims)
-    fast_parts: Any = replace(parts, stores=stores, signer=keys)  # type: ignore[arg-type]
-    endpoints = direct_endpoints(settings, fast_parts, build_services(settings, fast_parts))
-    assert server.put_client(jwks_uri=None, jwks={"keys": [key().jwk]}).status_code == 201
-    fast = Fast(server, endpoints, claims, keys)
+    """Endpoints that have everything at hand, of a database that is another process."""
+    fast = fast_endpoints(server, parts, tmp_path, nearby=Far())
     status, issued = fast.ask()
     assert (status, fast.threads) == (200, 1)
     assert fast.introspect(issued["access_token"])["active"]
     return fast
 
 
-class _Stores:
-    """The stores with another claim queue."""
+def fast_endpoints(server: Server, parts: Parts, folder: Path, *, nearby: Any) -> Fast:
+    """Return endpoints that know nothing yet of the client that is registered."""
+    settings = make_settings(folder)
+    claims, keys = Meddling(parts.stores.claims), Keys(parts.signer)
+    stores = _Stores(parts.stores, claims, nearby)
+    fast_parts: Any = replace(parts, stores=stores, signer=keys)  # type: ignore[arg-type]
+    endpoints = direct_endpoints(settings, fast_parts, build_services(settings, fast_parts))
+    assert server.put_client(jwks_uri=None, jwks={"keys": [key().jwk]}).status_code == 201
+    return Fast(server, endpoints, claims, keys)
 
-    def __init__(self, stores: Any, claims: Meddling) -> None:
-        self._stores, self.claims = stores, claims
+
+class Far:
+    """Nothing is near."""
+
+    def get(self, _resource_type: str, _resource_id: str) -> None:
+        """Know nothing without waiting."""
+
+
+class _Stores:
+    """The stores with another claim queue, and with what is near."""
+
+    def __init__(self, stores: Any, claims: Meddling, nearby: Any) -> None:
+        self._stores, self.claims, self.nearby = stores, claims, nearby
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stores, name)
@@ -122,6 +134,24 @@ def test_a_token_needs_no_waiting_for_a_client_that_is_known(fast: Fast) -> None
     status, issued = fast.ask()
 
     assert (status, issued["token_type"], fast.threads) == (200, "Bearer", 0)
+
+
+def test_a_client_that_is_near_needs_no_waiting_the_first_time(server: Server, parts: Parts, tmp_path: Path) -> None:
+    fast = fast_endpoints(server, parts, tmp_path, nearby=parts.stores.resources)  # type: ignore[attr-defined]
+
+    status, _ = fast.ask()
+
+    assert (status, fast.threads) == (200, 0)
+
+
+def test_a_client_that_is_near_and_ended_gets_no_token(server: Server, parts: Parts, tmp_path: Path) -> None:
+    """X50."""
+    fast = fast_endpoints(server, parts, tmp_path, nearby=parts.stores.resources)  # type: ignore[attr-defined]
+    before = fast.ask()[0]
+
+    fast.server.put_client(jwks_uri=None, jwks={"keys": [key().jwk]}, active=False)
+
+    assert (before, fast.ask()[0]) == (200, 400)
 
 
 def test_an_assertion_is_good_once(fast: Fast) -> None:

@@ -8,6 +8,7 @@ from authserver.adapters.sql.database import Database
 from authserver.adapters.sql.engine import WAIT_SECONDS
 from authserver.adapters.sql.failover import FailoverFence
 from authserver.adapters.sql.jtis import SqlReplayGuard, SqlRevocationList
+from authserver.adapters.sql.nearby import NearbyResources
 from authserver.adapters.sql.receipts import SqlReceiptStore
 from authserver.adapters.sql.resources import SqlResourceStore
 from authserver.services.ports import MAX_RECEIPTS
@@ -37,6 +38,7 @@ class SqlStores:
         self.changes = SqlChanges(self.database, engine, at_hand_seconds=at_hand_seconds)
         self.claims = SqlClaimQueue(self.database, wait_seconds=wait_seconds)
         self.resources = SqlResourceStore(self.database, self.changes)
+        self.nearby = NearbyResources(engine)
         self.replay_guard = SqlReplayGuard(self.database, self.claims)
         self.revocations = SqlRevocationList(self.database, self.changes)
         self.receipts = SqlReceiptStore(self.database, max_rows=max_receipts)
@@ -50,4 +52,5 @@ class SqlStores:
         """Write what waits, then close every connection."""
         self.claims.close()
         self.changes.close()
+        self.nearby.close()
         self.database.close()
