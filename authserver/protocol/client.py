@@ -119,6 +119,7 @@ def from_resource(
     generation: int = 1,
     token_generation: int = 1,
     secret_hash: str | None = None,
+    changed_at: int = 0,
     stored: bool = False,
 ) -> Client:
     """Read a Client resource; raises InvalidResource with every finding and its path.
@@ -127,9 +128,7 @@ def from_resource(
     that key has its reason and the client's other keys go on working.
     """
     read = _shape(body)
-    check = _Checks(client_id, read, rules, stored=stored)
-    if check.issues:
-        raise InvalidResource(tuple(check.issues))
+    check = _checked(client_id, read, rules, stored=stored)
     grant = read.auth.client_credentials
     return Client(
         id=client_id,
@@ -148,9 +147,17 @@ def from_resource(
         strict_scope=read.scope_mode is not None,
         secret_hash=secret_hash,
         token_generation=token_generation,
+        changed_at=changed_at,
         introspection_audience=check.introspection_audience,
         registration_scope=check.registration_scope,
     )
+
+
+def _checked(client_id: str, read: _Registration, rules: ClientRules, *, stored: bool) -> "_Checks":
+    check = _Checks(client_id, read, rules, stored=stored)
+    if check.issues:
+        raise InvalidResource(tuple(check.issues))
+    return check
 
 
 def _shape(body: Mapping[str, Any]) -> _Registration:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
@@ -118,16 +118,16 @@ class Registry:
 
     def _compile(self, stored: StoredResource) -> Client | None:
         try:
-            client = client_protocol.from_resource(
+            return client_protocol.from_resource(
                 stored.body,
                 client_id=stored.id,
                 rules=self._rules,
                 generation=stored.generation,
                 token_generation=stored.token_generation,
                 secret_hash=stored.secret_hash,
+                changed_at=stored.last_updated,
                 stored=True,
             )
-            return replace(client, changed_at=stored.last_updated)
         except InvalidResource as error:
             # Registered under other settings (development mode, a longer lifetime): refused until it is corrected.
             self._audit_log.record("client_unusable", client_id=stored.id, detail=error.detail)
