@@ -18,6 +18,7 @@ def upgrade() -> None:
 
     from authserver.adapters.sql import schema
     from authserver.adapters.sql.engine import open_engine
+    from authserver.adapters.sql.revision import current_revision
     from authserver.cli.first_start import make_private
     from authserver.fhir.definitions.tables import load_definitions
     from authserver.fhir.store.sql_store import open_store
@@ -28,7 +29,7 @@ def upgrade() -> None:
     engine = open_engine(settings.database_url)
     try:
         schema.upgrade(engine)
-        click.echo(f"registry: at revision {schema.current_revision(engine)}")
+        click.echo(f"registry: at revision {current_revision(engine)}")
     finally:
         engine.dispose()
     open_store(fhir_settings.fhir_database_url, load_definitions()).close()

@@ -12,14 +12,12 @@ from pathlib import Path
 from authserver import app as auth_app
 from authserver import clock
 from authserver.adapters.key_files import open_signer
-from authserver.adapters.sql import schema
 from authserver.adapters.sql.engine import open_engine
+from authserver.adapters.sql.revision import current_revision, is_current
 from authserver.adapters.sql.safe_server import require_safe_server
 from authserver.app import Parts
 from authserver.cli.configuration import Configuration, Role
 from authserver.cli.failures import Failure
-from authserver.fhir.definitions.tables import load_definitions
-from authserver.fhir.store.sql_store import open_store
 from authserver.services.ports import CLIENT
 from authserver.services.registration import ROOT, ensure_root
 from authserver.settings import Settings
@@ -45,6 +43,9 @@ def prepare(configuration: Configuration, role: Role) -> Prepared:
     os.umask(0o077)  # databases hold patients' data and secrets' hashes: nothing we make is for others
     make_private(configuration.settings.instance_dir)
     if role != "auth":
+        from authserver.fhir.definitions.tables import load_definitions
+        from authserver.fhir.store.sql_store import open_store
+
         require_safe_server(configuration.fhir.fhir_database_url)
         open_store(configuration.fhir.fhir_database_url, load_definitions()).close()
     if role == "fhir":
@@ -71,9 +72,13 @@ def make_private(directory: Path) -> None:
 def _upgrade(settings: Settings) -> None:
     engine = open_engine(settings.database_url)
     try:
-        if settings.dev or schema.current_revision(engine) is None:
-            schema.upgrade(engine)
-        elif not schema.is_current(engine):
+        if is_current(engine):
+            return
+        if settings.dev or current_revision(engine) is None:
+            from authserver.adapters.sql.schema import upgrade  # it loads what few starts need
+
+            upgrade(engine)
+        else:
             raise Failure("The database has another schema than this version needs: run `authserver db upgrade`.")
     finally:
         engine.dispose()

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedColumn
 
 from authserver.adapters.sql.engine import open_engine
-from authserver.adapters.sql.schema import current_revision, is_current, upgrade
+from authserver.adapters.sql.revision import current_revision, is_current
+from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
 from authserver.adapters.sql.tables import metadata
 from authserver.errors import StorageUnavailable
