@@ -27,6 +27,9 @@ from tests.faults.servers import until
 CLIENTS = 4
 """Clients that ask for tokens; one more is registered anew all the time by each writer."""
 
+STOPPED_SECONDS = 2.0
+"""A thread that waits for a moment and gets on so much later was stopped: a run on such a machine says nothing."""
+
 _RETRY_SECONDS = 0.01
 _SAMPLE = 300
 _WRITERS = 2
@@ -39,11 +42,15 @@ class Load:
     ports: Sequence[int]
     askers: int = 6
     pause: float = 0.004
+    keeping: bool = True
+    """Whether a thread keeps its connection, or has another for each request."""
     log: list[Answered] = field(default_factory=list)
     used: list[Assertion] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
     newest: float = 0.0
     """When the newest request that got a token was sent."""
+    stopped: bool = False
+    """Whether this process was stopped meanwhile."""
 
     _ends: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -62,6 +69,7 @@ class Load:
         self._ends.clear()
         work = [(self._ask, number) for number in range(self.askers)]
         work += [(self._write, number) for number in range(_WRITERS)]
+        work += [(self._watch, 0)]
         self._threads = [threading.Thread(target=target, args=(number,), daemon=True) for target, number in work]
         for thread in self._threads:
             thread.start()
@@ -80,8 +88,14 @@ class Load:
         """Return the answers that brought a token."""
         return [one for one in list(self.log) if isinstance(one, TokenAnswer) and one.status == 200]
 
+    def _watch(self, _: int) -> None:
+        looked = time.monotonic()
+        while not self._ends.wait(0.1):
+            self.stopped |= time.monotonic() - looked > STOPPED_SECONDS
+            looked = time.monotonic()
+
     def _ask(self, number: int) -> None:
-        connection = wire.Connection(self.ports[number % len(self.ports)])
+        connection = wire.Connection(self.ports[number % len(self.ports)], keeping=self.keeping)
         for client in itertools.cycle(self.clients):
             if self._ends.is_set():
                 connection.close()
@@ -96,7 +110,7 @@ class Load:
 
     def _write(self, number: int) -> None:
         """Register, revoke, ask about what was revoked and what was not, over and over."""
-        connection = wire.Connection(self.ports[number % len(self.ports)])
+        connection = wire.Connection(self.ports[number % len(self.ports)], keeping=self.keeping)
         choice, client = random.Random(number), make_client(f"changing-{number}")
         for count in itertools.count():
             if self._ends.is_set():

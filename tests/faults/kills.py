@@ -52,7 +52,7 @@ def of_the_database(times: int) -> Outcome:
             for count in _batches(times, 5):
                 records.append(
                     run(
-                        Load([group.port]),
+                        [group.port],
                         lambda load, count=count: [_restarted(cluster, load) for _ in range(count)],
                         reasons=group.reasons,
                     )
@@ -89,7 +89,7 @@ def _killed(name: str, group: ServerGroup, kills: int) -> Outcome:
         for count in _batches(kills, BATCH):
             records.append(
                 run(
-                    Load([group.port]),
+                    [group.port],
                     lambda load, count=count: kill_some(group, load, kills=count, choice=choice),
                     reasons=group.reasons,
                 )

@@ -138,9 +138,7 @@ def rate(log: Iterable[Answered], spans: Sequence[tuple[float, float]]) -> float
 
 
 def _good(log: Iterable[Answered]) -> list[TokenAnswer]:
-    return sorted(
-        (one for one in log if isinstance(one, TokenAnswer) and one.status == 200), key=lambda one: one.sent
-    )
+    return sorted((one for one in log if isinstance(one, TokenAnswer) and one.status == 200), key=lambda one: one.sent)
 
 
 def _recovered(good: Sequence[TokenAnswer], fault: Fault) -> float:
@@ -176,7 +174,9 @@ def _lost_registrations(log: Iterable[Answered], after: Afterwards) -> list[Viol
 def _accepted_twice(log: Iterable[Answered], after: Afterwards) -> list[Violation]:
     accepted = Counter(one.jti for one in log if isinstance(one, TokenAnswer) and one.status == 200)
     accepted += Counter(replay.jti for replay in after.replays if replay.status == 200)
-    return [Violation("assertion accepted twice", f"{jti}: {times} times") for jti, times in accepted.items() if times > 1]
+    return [
+        Violation("assertion accepted twice", f"{jti}: {times} times") for jti, times in accepted.items() if times > 1
+    ]
 
 
 def _not_refused(log: Iterable[Answered], after: Afterwards) -> list[Violation]:

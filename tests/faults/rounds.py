@@ -11,6 +11,9 @@ from tests.faults.oracle import Afterwards, Answered, Fault, Violation, check, r
 SETTLE_SECONDS = 0.3
 """Undisturbed load before a fault."""
 
+ATTEMPTS = 3
+"""Runs of one kind at most, when the machine stops them."""
+
 Injected = Sequence[Fault]
 
 
@@ -51,14 +54,23 @@ class Record:
 
 
 def run(
-    load: Load, inject: Callable[[Load], Injected], *, reasons: Callable[[], Mapping[str, str]]
+    ports: Sequence[int],
+    inject: Callable[[Load], Injected],
+    *,
+    reasons: Callable[[], Mapping[str, str]],
+    keeping: bool = True,
 ) -> Record:
-    """Run the load, let the faults happen, look again."""
-    with running(load):
-        settle(load)
-        faults = inject(load)
-        settle(load)
-    return Record(load.log, faults, look_again(load, reasons=reasons))
+    """Run load on the ports, let the faults happen, look again; all of it anew when this process was stopped."""
+    for _ in range(ATTEMPTS):
+        load = Load(ports, keeping=keeping)
+        with running(load):
+            settle(load)
+            faults = inject(load)
+            settle(load)
+        record = Record(load.log, faults, look_again(load, reasons=reasons))
+        if not load.stopped:
+            break
+    return record
 
 
 def settle(load: Load) -> None:

@@ -30,7 +30,11 @@ class ServerGroup:
     workers: int = 1
     prefix: Sequence[str] = ()
     """A command that runs the server, such as strace with its options."""
+    replaced: bool = False
+    """Whether that command becomes the server, and so has its process id."""
     port: int = field(default_factory=free_port)
+    inherited: Sequence[int] = ()
+    """Descriptors of this process that it gets."""
 
     process: "subprocess.Popen[bytes]" = field(init=False)
 
@@ -52,6 +56,7 @@ class ServerGroup:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
+                pass_fds=self.inherited,
             )
         return began
 
@@ -84,7 +89,7 @@ class ServerGroup:
     @property
     def main(self) -> int:
         """The process id of the supervisor, also below a command that runs it."""
-        return children(self.process.pid)[0] if self.prefix else self.process.pid
+        return children(self.process.pid)[0] if self.prefix and not self.replaced else self.process.pid
 
     def worker_pids(self) -> list[int]:
         """Return the process ids of the workers that live."""

@@ -59,8 +59,9 @@ def _request(method: str, path: str, body: bytes, *, media_type: str, operator: 
 class Connection:
     """A connection to a port of this host, opened when it is needed."""
 
-    def __init__(self, port: int, *, seconds: float = SECONDS) -> None:
-        self._port, self._seconds = port, seconds
+    def __init__(self, port: int, *, seconds: float = SECONDS, keeping: bool = True) -> None:
+        """`keeping`: use one connection for all requests; else each has its own."""
+        self._port, self._seconds, self._keeping = port, seconds, keeping
         self._socket: socket.socket | None = None
 
     def ask(self, request: bytes) -> Answer:
@@ -91,7 +92,7 @@ class Connection:
         except (OSError, ValueError):
             return self._broken(sent)
         fields = dict(line.split(": ", 1) for line in head.decode("latin-1").lower().split("\r\n")[1:])
-        if fields.get("connection") == "close":
+        if fields.get("connection") == "close" or not self._keeping:
             self.close()
         return Answer(sent, time.monotonic(), int(head[9:12]), body, fields.get("x-request-id", ""))
 
