@@ -27,9 +27,6 @@ from tests.faults.servers import until
 CLIENTS = 4
 """Clients that ask for tokens; one more is registered anew all the time by each writer."""
 
-STOPPED_SECONDS = 2.0
-"""A thread that waits for a moment and gets on so much later was stopped: a run on such a machine says nothing."""
-
 _RETRY_SECONDS = 0.01
 _SAMPLE = 300
 _WRITERS = 2
@@ -49,8 +46,6 @@ class Load:
     clients: list[Client] = field(default_factory=list)
     newest: float = 0.0
     """When the newest request that got a token was sent."""
-    stopped: bool = False
-    """Whether this process was stopped meanwhile."""
 
     _ends: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -69,7 +64,6 @@ class Load:
         self._ends.clear()
         work = [(self._ask, number) for number in range(self.askers)]
         work += [(self._write, number) for number in range(_WRITERS)]
-        work += [(self._watch, 0)]
         self._threads = [threading.Thread(target=target, args=(number,), daemon=True) for target, number in work]
         for thread in self._threads:
             thread.start()
@@ -87,12 +81,6 @@ class Load:
     def tokens(self) -> list[TokenAnswer]:
         """Return the answers that brought a token."""
         return [one for one in list(self.log) if isinstance(one, TokenAnswer) and one.status == 200]
-
-    def _watch(self, _: int) -> None:
-        looked = time.monotonic()
-        while not self._ends.wait(0.1):
-            self.stopped |= time.monotonic() - looked > STOPPED_SECONDS
-            looked = time.monotonic()
 
     def _ask(self, number: int) -> None:
         connection = wire.Connection(self.ports[number % len(self.ports)], keeping=self.keeping)

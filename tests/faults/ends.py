@@ -43,6 +43,8 @@ class Askers:
         while not self.ends.wait(0.002):
             for connection in connections:
                 token = self.token
+                if not token:
+                    break
                 answer = connection.ask(introspection(token))
                 if answer.status != 200:
                     self.failures.append(answer.status)
@@ -107,9 +109,7 @@ def _measured(
     return max(0.0, last - answer.sent), max(0.0, last - answer.at)
 
 
-def _judged(
-    revoked: list[tuple[float, float]], deactivated: list[tuple[float, float]], failures: list[int]
-) -> Outcome:
+def _judged(revoked: list[tuple[float, float]], deactivated: list[tuple[float, float]], failures: list[int]) -> Outcome:
     figures: dict[str, object] = {"revocations": len(revoked), "deactivations": len(deactivated)}
     found = [Violation("failure", str(status)) for status in failures]
     for name, seen in (("revoked", revoked), ("deactivated", deactivated)):

@@ -13,6 +13,8 @@ from tests.faults.rounds import Outcome, merged, run, settle
 from tests.faults.servers import ServerGroup, send, serving, until
 from tests.postgres import PostgresCluster
 
+_SETTLES = 6
+
 
 def renewed(times: int, cluster: PostgresCluster) -> Outcome:
     """SIGHUP so many times: no request fails, so there is no fault to excuse one."""
@@ -65,5 +67,7 @@ def _are_new(group: ServerGroup, before: set[int]) -> bool:
 
 
 def _restart(group: ServerGroup, load: Load) -> None:
+    for _ in range(_SETTLES):  # much load beside the gaps, which count as time without tokens
+        settle(load)
     group.stop()
     assert load.await_token(group.start())

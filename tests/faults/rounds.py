@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from tests.faults.driver import Load, look_again, running
+from tests.faults.machine import undisturbed
 from tests.faults.oracle import Afterwards, Answered, Fault, Violation, check, rate, recoveries, windows
 
 SETTLE_SECONDS = 0.3
 """Undisturbed load before a fault."""
-
-ATTEMPTS = 3
-"""Runs of one kind at most, when the machine stops them."""
 
 Injected = Sequence[Fault]
 
@@ -60,17 +58,17 @@ def run(
     reasons: Callable[[], Mapping[str, str]],
     keeping: bool = True,
 ) -> Record:
-    """Run load on the ports, let the faults happen, look again; all of it anew when this process was stopped."""
-    for _ in range(ATTEMPTS):
+    """Run load on the ports, let the faults happen, look again; all of it anew when the machine stopped it."""
+
+    def once() -> Record:
         load = Load(ports, keeping=keeping)
         with running(load):
             settle(load)
             faults = inject(load)
             settle(load)
-        record = Record(load.log, faults, look_again(load, reasons=reasons))
-        if not load.stopped:
-            break
-    return record
+        return Record(load.log, faults, look_again(load, reasons=reasons))
+
+    return undisturbed(once)
 
 
 def settle(load: Load) -> None:

@@ -44,6 +44,7 @@ class ServerGroup:
             "AUTHSERVER_LOG_FORMAT": "json",
             "AUTHSERVER_ISSUER": ISSUER,
             "AUTHSERVER_ROOT_SECRET": ROOT_SECRET,
+            "TMPDIR": str(self.folder),  # who is killed leaves things behind
             **self.variables,
         }
         began = time.monotonic()

@@ -1,5 +1,6 @@
 """Requests over a kept connection, without a library in between: quick, and clear about what was never answered."""
 
+import select
 import socket
 import time
 from base64 import b64encode
@@ -84,6 +85,10 @@ class Connection:
             self.close()
             return False
         return True
+
+    def has_answer(self, *, seconds: float) -> bool:
+        """Say whether something comes within the time."""
+        return self._socket is not None and bool(select.select([self._socket], [], [], seconds)[0])
 
     def receive(self, sent: float) -> Answer:
         """Return the answer to what was sent at that moment."""
