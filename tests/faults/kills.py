@@ -1,6 +1,7 @@
 """Faults 1 and 2: kill -9 of a worker, of the supervisor, of all processes, and of the database, under load."""
 
 import random
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from tests.faults.rounds import Outcome, Record, merged, run, settle
 from tests.faults.servers import ServerGroup, serving
 from tests.postgres import PostgresCluster
 
-BATCH = 10
+BATCH = 6
 """Kills of one run; then the load stops and everything is looked at again, while the assertions are still good."""
 
 TARGETS = ("worker", "supervisor", "all")
@@ -94,6 +95,8 @@ def _killed(name: str, group: ServerGroup, kills: int) -> Outcome:
                     reasons=group.reasons,
                 )
             )
+            done = sum(len(record.faults) for record in records)
+            print(f"{name}: {done} of {kills}, {len(records[-1].violations())} violations", file=sys.stderr, flush=True)
     return merged(name, records)
 
 
