@@ -1,5 +1,8 @@
 """The command `authserver`. Only names and summaries are known here; a command is imported when it runs."""
 
+import os
+import sys
+
 import click
 
 from authserver.cli.failures import explained
@@ -41,4 +44,12 @@ def command() -> None:
 
 def main() -> None:
     """Run the command line."""
+    _replace_closed_streams()
     command(prog_name="authserver")
+
+
+def _replace_closed_streams() -> None:
+    """Open what the caller closed: the next file would get its number, and what is printed would end in a database."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 -- for the whole life of the process

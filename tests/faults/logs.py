@@ -16,8 +16,8 @@ REFUSALS = 12_000
 
 KINDS = {
     "stdout and stderr closed": "exec >&- 2>&-",
-    "stderr on a full disk": "exec 2>/dev/full",
-    "stderr to a reader that has gone": "exec 2> >(exec sleep 0)",
+    "stdout and stderr on a full disk": "exec >/dev/full 2>/dev/full",
+    "stdout and stderr to a reader that has gone": "exec > >(exec true) 2>&1; sleep 0.2",
 }
 
 

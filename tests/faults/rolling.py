@@ -67,7 +67,6 @@ def _are_new(group: ServerGroup, before: set[int]) -> bool:
 
 
 def _restart(group: ServerGroup, load: Load) -> None:
-    for _ in range(_SETTLES):  # much load beside the gaps, which count as time without tokens
-        settle(load)
+    settle(load, times=_SETTLES)  # much load beside the gaps, which count as time without tokens
     group.stop()
     assert load.await_token(group.start())

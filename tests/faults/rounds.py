@@ -12,6 +12,7 @@ from tests.faults.oracle import Afterwards, Answered, Fault, Violation, check, r
 SETTLE_SECONDS = 0.3
 """Undisturbed load before a fault."""
 
+_SETTLES = 3
 Injected = Sequence[Fault]
 
 
@@ -63,18 +64,19 @@ def run(
     def once() -> Record:
         load = Load(ports, keeping=keeping)
         with running(load):
-            settle(load)
+            settle(load, times=_SETTLES)
             faults = inject(load)
-            settle(load)
+            settle(load, times=_SETTLES)
         return Record(load.log, faults, look_again(load, reasons=reasons))
 
     return undisturbed(once)
 
 
-def settle(load: Load) -> None:
-    """Wait for a token, then let the load go on for a while."""
-    load.await_token(time.monotonic())
-    time.sleep(SETTLE_SECONDS)
+def settle(load: Load, *, times: int = 1) -> None:
+    """Wait for a token, then let the load go on for a while; so many times."""
+    for _ in range(times):
+        load.await_token(time.monotonic())
+        time.sleep(SETTLE_SECONDS)
 
 
 def merged(name: str, records: Sequence[Record], **more: object) -> Outcome:
