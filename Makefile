@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench fuzz fuzz-guided mutants lint types clean
+.PHONY: help run demo test bench fuzz fuzz-guided mutants faults lint types clean
 
 help:
 	@echo 'make run     start the server in development mode on http://127.0.0.1:8080'
@@ -15,6 +15,7 @@ help:
 	@echo 'make fuzz    throw a million mutated tokens and 100,000 mutated requests at the server'
 	@echo 'make fuzz-guided  the same readers, guided by coverage (atheris; where it installs)'
 	@echo 'make mutants delete each security check in turn; the tests must notice every one'
+	@echo 'make faults  kill, stop, starve and damage real servers under load; NAMES chooses, see docs/faults.md'
 	@echo 'make lint    check style and format'
 	@echo 'make types   check types'
 	@echo 'make clean   remove the virtual environment and caches; keys/ and instance/ stay'
@@ -40,6 +41,9 @@ fuzz-guided: $(VENV)/.installed-dev
 
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutants
+
+faults: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.faults $(NAMES)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

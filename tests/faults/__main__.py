@@ -8,7 +8,21 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from tests.faults import durability, ends, kills, once, pauses, rolling
+from tests.faults import (
+    clocks,
+    database,
+    database_files,
+    descriptors,
+    durability,
+    ends,
+    key_files,
+    key_hosts,
+    kills,
+    logs,
+    once,
+    pauses,
+    rolling,
+)
 from tests.faults.kills import postgresql
 from tests.faults.machine import undisturbed
 from tests.faults.rounds import Outcome
@@ -32,6 +46,14 @@ def families(kill_count: int) -> dict[str, Sequence[Callable[[], Outcome]]]:
             _with(lambda cluster: pauses.late_answers(30, cluster)),
             _with(lambda cluster: pauses.under_load(5, 5, cluster)),
         ],
+        "slow-database": [database.slow, database.silent, _with(database.without_connections)],
+        "clock": [clocks.jumps],
+        "key-files": [key_files.damaged],
+        "key-hosts": [key_hosts.hostile],
+        "logs": [logs.unwritable],
+        "descriptors": [descriptors.exhausted],
+        "database-files": [database_files.damaged],
+        "upgrade": [_with(database_files.upgraded)],
         "rolling": [_with(lambda cluster: rolling.renewed(10, cluster)), lambda: rolling.handed_over(5)],
         "once": [_with(lambda cluster: once.once(10_000, cluster))],
         "ends": [_with(lambda cluster: ends.ends(100, cluster))],
