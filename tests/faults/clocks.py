@@ -23,6 +23,9 @@ SOURCE = Path(__file__).with_name("shift_clock.c")
 MINUTE, DAY = 60, 86_400
 _PURGE_SECONDS = 1
 
+Seen = tuple[int, set[int], bool, bool]
+"""The status of a new assertion, those of used ones, whether the kept and the revoked token are active."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shifted:
@@ -90,19 +93,23 @@ def _jumps(name: str, shifted: Shifted) -> Outcome:
     answers = [story.connection.ask(one.request) for one in used]
     kept, revoked = (answer.json()["access_token"] for answer in answers[:2])
     story.connection.ask(wire.form("/auth/revoke", {"token": revoked}))
-    seen: dict[str, object] = {"before": (story.fresh(0), story.again(used), story.active(kept), story.active(revoked))}
+
+    def look(offset: int) -> Seen:
+        return story.fresh(offset), story.again(used), story.active(kept), story.active(revoked)
+
+    seen = {"before": look(0)}
 
     shifted.set(10 * MINUTE)
     forgotten = until(lambda: "used_assertions" in shifted.group.logged, seconds=10 + _PURGE_SECONDS)
-    seen["10 min ahead"] = (story.fresh(10 * MINUTE), story.again(used), story.active(kept), story.active(revoked))
+    seen["10 min ahead"] = look(10 * MINUTE)
     shifted.set(0)
-    seen["10 min back"] = (story.fresh(0), story.again(used), story.active(kept), story.active(revoked))
+    seen["10 min back"] = look(0)
     shifted.set(-10 * MINUTE)
-    seen["20 min back"] = (story.fresh(-10 * MINUTE), story.again(used), story.active(kept), story.active(revoked))
+    seen["20 min back"] = look(-10 * MINUTE)
     shifted.set(-DAY)
-    seen["a day back"] = (story.fresh(-DAY), story.again(used), story.active(kept), story.active(revoked))
+    seen["a day back"] = look(-DAY)
     shifted.set(16 * MINUTE)
-    seen["16 min ahead"] = (story.fresh(16 * MINUTE), story.again(used), story.active(kept), story.active(revoked))
+    seen["16 min ahead"] = look(16 * MINUTE)
     story.connection.close()
     found = [Violation(moment, str(what)) for moment, what in seen.items() if not _holds(moment, what)]
     if not forgotten:
@@ -110,12 +117,12 @@ def _jumps(name: str, shifted: Shifted) -> Outcome:
     return Outcome(name, {moment: str(what) for moment, what in seen.items()}, found)
 
 
-def _holds(moment: str, what: object) -> bool:
-    """Judge: status of a new assertion, statuses of used ones, whether the kept and the revoked token are active."""
-    fresh, again, kept, revoked = what  # type: ignore[misc]
+def _holds(moment: str, seen: Seen) -> bool:
+    """Judge what was seen at that moment."""
     if moment == "before":
-        return bool((fresh, again, kept, revoked) == (200, {400}, True, False))
+        return seen == (200, {400}, True, False)
     if "ahead" in moment:  # everything of before has expired; who has the same clock goes on
-        return bool((fresh, again, kept, revoked) == (200, {400}, False, False))
+        return seen == (200, {400}, False, False)
     # Nothing is used twice, and what cannot be known to be new is refused for the time being.
-    return bool(fresh == 503 and again <= {400, 503} and not revoked)
+    fresh, again, _, revoked = seen
+    return fresh == 503 and again <= {400, 503} and not revoked

@@ -86,7 +86,9 @@ def _damaged(group: ServerGroup, pem: Path, damage: Damage) -> Iterator[str]:
         if "keys_unusable" not in group.logged:
             yield "the log has no alarm"
         send(group.main, signal.SIGHUP)
-        if not until(lambda: "worker_not_replaced" in group.logged, seconds=20) or group.worker_pids() != before:
+        # It is told in the log before the one that failed is gone.
+        refused = until(lambda: "worker_not_replaced" in group.logged, seconds=20)
+        if not refused or not until(lambda: group.worker_pids() == before, seconds=5):
             yield "a worker was replaced by one with a damaged key"
         if connection.ask(client.assertion().request).status != 200:
             yield "no token after a failed renewal"

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -51,13 +52,8 @@ def of_the_database(times: int) -> Outcome:
         records = []
         with serving(group):
             for count in _batches(times, 5):
-                records.append(
-                    run(
-                        [group.port],
-                        lambda load, count=count: [_restarted(cluster, load) for _ in range(count)],
-                        reasons=group.reasons,
-                    )
-                )
+                inject = partial(_restart_some, cluster, count)
+                records.append(run([group.port], inject, reasons=group.reasons))
         return merged("PostgreSQL killed and restarted", records)
 
 
@@ -88,16 +84,15 @@ def _killed(name: str, group: ServerGroup, kills: int) -> Outcome:
     choice, records = random.Random(1), list[Record]()
     with serving(group):
         for count in _batches(kills, BATCH):
-            records.append(
-                run(
-                    [group.port],
-                    lambda load, count=count: kill_some(group, load, kills=count, choice=choice),
-                    reasons=group.reasons,
-                )
-            )
+            inject = partial(kill_some, group, kills=count, choice=choice)
+            records.append(run([group.port], inject, reasons=group.reasons))
             done = sum(len(record.faults) for record in records)
             print(f"{name}: {done} of {kills}, {len(records[-1].violations())} violations", file=sys.stderr, flush=True)
     return merged(name, records)
+
+
+def _restart_some(cluster: PostgresCluster, times: int, load: Load) -> list[Fault]:
+    return [_restarted(cluster, load) for _ in range(times)]
 
 
 def _restarted(cluster: PostgresCluster, load: Load) -> Fault:
