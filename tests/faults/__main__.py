@@ -53,7 +53,7 @@ def families(kill_count: int) -> dict[str, Sequence[Callable[[], Outcome]]]:
         "logs": [logs.unwritable],
         "descriptors": [descriptors.exhausted],
         "database-files": [database_files.damaged],
-        "upgrade": [_with(database_files.upgraded)],
+        "upgrade": [_with(lambda cluster: database_files.upgraded(3, cluster))],
         "rolling": [_with(lambda cluster: rolling.renewed(10, cluster)), lambda: rolling.handed_over(5)],
         "once": [_with(lambda cluster: once.once(10_000, cluster))],
         "ends": [_with(lambda cluster: ends.ends(100, cluster))],

@@ -1,8 +1,10 @@
 """Faults 18 and 19: the files of SQLite damaged as crashes and hands do, and an upgrade of a schema with data in it."""
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +16,9 @@ from authserver.adapters.sql.engine import open_engine
 from tests.cli.programs import run as run_command
 from tests.faults import wire
 from tests.faults.clients import Assertion, Client, make_client
-from tests.faults.driver import introspection
-from tests.faults.oracle import Violation
-from tests.faults.rounds import Outcome
+from tests.faults.driver import Load, introspection
+from tests.faults.oracle import Fault, Violation
+from tests.faults.rounds import Outcome, merged, run, settle
 from tests.faults.servers import ServerGroup, serving
 from tests.postgres import PostgresCluster
 
@@ -142,23 +144,34 @@ def _database(group: ServerGroup) -> Path:
     return database
 
 
-def upgraded(cluster: PostgresCluster) -> Outcome:
-    """Take a database with data back to the previous schema, upgrade it as an operator does, and look."""
-    found: list[Violation] = []
+def upgraded(times: int, cluster: PostgresCluster) -> Outcome:
+    """Under load, so many times on each kind of database: stop the server, take the database and its data back to the
+    previous schema, upgrade it as an operator does, start the server."""
+    records = []
     for kind in ("SQLite", "PostgreSQL"):
         with TemporaryDirectory() as folder:
             group = ServerGroup(Path(folder))
             url = f"sqlite:///{folder}/registry.sqlite3" if kind == "SQLite" else cluster.create_database()
             group.variables = {"AUTHSERVER_DATABASE_URL": url}
             with serving(group):
-                known = acknowledge(group)
-            to_previous_schema(url)
-            done = run_command(Path(folder), "db", "upgrade", AUTHSERVER_DEV="true", AUTHSERVER_DATABASE_URL=url)
-            if done.returncode:
-                found.append(Violation(kind, done.stderr))
-            with serving(group):
-                found += [Violation(kind, problem) for problem in lost(group, known)]
-    return Outcome("upgrade from the previous schema", {"kinds of database": 2}, found)
+                records.append(run([group.port], partial(_upgrade_some, group, url, times), reasons=group.reasons))
+    return merged("upgrade from the previous schema", records)
+
+
+def _upgrade_some(group: ServerGroup, url: str, times: int, load: Load) -> list[Fault]:
+    return [_upgrade(group, url, load) for _ in range(times)]
+
+
+def _upgrade(group: ServerGroup, url: str, load: Load) -> Fault:
+    settle(load)
+    began = time.monotonic()
+    group.stop()
+    to_previous_schema(url)
+    done = run_command(group.folder, "db", "upgrade", AUTHSERVER_DEV="true", AUTHSERVER_DATABASE_URL=url)
+    assert done.returncode == 0, done.stderr
+    fault = Fault("upgraded", began, group.start())
+    load.await_token(fault.ended)
+    return fault
 
 
 def to_previous_schema(url: str) -> None:
