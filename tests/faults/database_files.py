@@ -19,7 +19,7 @@ from tests.faults.clients import Assertion, Client, make_client
 from tests.faults.driver import Load, introspection
 from tests.faults.oracle import Fault, Violation
 from tests.faults.rounds import Outcome, merged, run, settle
-from tests.faults.servers import ServerGroup, serving
+from tests.faults.servers import ServerGroup, serving, start_fails
 from tests.postgres import PostgresCluster
 
 FRAME_BYTES = 24 + 4096
@@ -83,6 +83,17 @@ def _garbage_shm(database: Path) -> None:
     shared.write_bytes(b"\xa5" * shared.stat().st_size)
 
 
+def _damaged_log(database: Path) -> None:
+    """Change a byte in the middle of the log."""
+    with Path(f"{database}-wal").open("r+b") as log:
+        log.seek(log.seek(0, 2) // 2)
+        log.write(b"\xa5\x5a\xa5")
+
+
+def _emptied_log(database: Path) -> None:
+    Path(f"{database}-wal").write_bytes(b"")
+
+
 def _damaged_page(database: Path) -> None:
     """Overwrite every page of the file but the first."""
     checkpointed = sqlite3.connect(database)
@@ -106,6 +117,8 @@ HARMLESS: dict[str, Callable[[Path], None]] = {
     "last frame of the log is torn": _torn_frame,
 }
 FATAL: dict[str, Callable[[Path], None]] = {
+    "a byte of the log is another": _damaged_log,
+    "the log is empty": _emptied_log,
     "pages are garbage": _damaged_page,
     "the header is garbage": _damaged_header,
 }
@@ -126,8 +139,7 @@ def damaged() -> Outcome:
             group = ServerGroup(Path(folder))
             _killed_after_answers(group)
             damage(_database(group))
-            group.start()
-            if (code := group.process.wait(30)) == 0:
+            if (code := start_fails(group)) != 1:
                 found.append(Violation(name, f"the start ended with {code}"))
     return Outcome("SQLite's files damaged", {"harmless": len(HARMLESS), "refused at start": len(FATAL)}, found)
 

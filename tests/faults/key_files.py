@@ -1,7 +1,6 @@
 """Fault 11: signing keys that cannot be used. A server does not start with them; one that runs keeps what it has."""
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from tests.faults import wire
 from tests.faults.clients import make_client
 from tests.faults.oracle import Violation
 from tests.faults.rounds import Outcome
-from tests.faults.servers import ServerGroup, send, serving, until
+from tests.faults.servers import ServerGroup, send, serving, start_fails, until
 from tests.keys import new_key
 
 _NOTICED_SECONDS = 1.5
@@ -96,15 +95,5 @@ def _damaged(group: ServerGroup, pem: Path, damage: Damage) -> Iterator[str]:
             yield "the published keys changed"
     connection.close()
     group.log.write_bytes(b"")
-    if (code := _start_fails(group)) != 1:
+    if (code := start_fails(group)) != 1:
         yield f"a start with it ended with {code}"
-
-
-def _start_fails(group: ServerGroup) -> int | None:
-    """Return the exit code of a start that should fail; None when it goes on."""
-    group.start()
-    try:
-        return group.process.wait(15)
-    except subprocess.TimeoutExpired:
-        group.stop()
-        return None

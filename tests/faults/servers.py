@@ -142,6 +142,16 @@ def serving(*groups: ServerGroup) -> Iterator[None]:
         yield
 
 
+def start_fails(group: ServerGroup) -> int | None:
+    """Return the exit code of a start that should fail; None when the server goes on, which is then stopped."""
+    group.start()
+    try:
+        return group.process.wait(15)
+    except subprocess.TimeoutExpired:
+        group.stop()
+        return None
+
+
 def children(pid: int) -> list[int]:
     """Return the process ids of a process's children; none when it is gone."""
     try:
