@@ -193,13 +193,5 @@ def _versions(load: Load, port: int) -> dict[str, int]:
 
 
 def _ask_all(port: int, requests: Iterable[bytes]) -> list[wire.Answer]:
-    local = threading.local()
-
-    def ask(request: bytes) -> wire.Answer:
-        if not hasattr(local, "connection"):
-            local.connection = wire.Connection(port)
-        answer: wire.Answer = local.connection.ask(request)
-        return answer
-
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(ask, requests))
+    with wire.PerThread(port) as connections, ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda request: connections.own()[0].ask(request), requests))

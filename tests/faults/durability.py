@@ -36,7 +36,8 @@ def traced(count: int) -> Outcome:
             with strace(group.worker_pids(), "-ff", "-o", f"{folder}/trace", *shown):
                 answers += _changes(connection, client, count)
             connection.close()
-        calls = traces.parse(line for file in Path(folder).glob("trace.*") for line in file.open(errors="replace"))
+        seen = [file.read_text("utf-8", errors="replace") for file in Path(folder).glob("trace.*")]
+        calls = traces.parse(line for text in seen for line in text.splitlines())
     return _judged(name, calls, answers, count)
 
 

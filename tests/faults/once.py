@@ -1,6 +1,5 @@
 """Fault 9 and threat B08: each assertion is sent to two servers at once; exactly one of them gives a token."""
 
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -63,15 +62,8 @@ def _register(client: Client, port: int) -> None:
 
 
 def _send_all(client: Client, ports: list[int], count: int) -> list[tuple[int, ...]]:
-    local = threading.local()
-
-    def send(_: int) -> tuple[int, ...]:
-        if not hasattr(local, "connections"):
-            local.connections = [wire.Connection(port) for port in ports]
-        return at_once(client.assertion(), local.connections)
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(send, range(count)))
+    with wire.PerThread(*ports) as connections, ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda _: at_once(client.assertion(), connections.own()), range(count)))
 
 
 def at_once(assertion: Assertion, connections: list[wire.Connection]) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ def _late(group: ServerGroup, seconds: float) -> Outcome:
     time.sleep(max(0.0, seconds - (time.monotonic() - sent)))
     send(stopped, signal.SIGCONT)
     late = [line.receive(sent).status for line, _, _ in waiting]
-    for line in lines:
+    for line in [operator, *lines]:
         line.close()
     name = f"worker stopped for {seconds:.0f} s, late answers"
     figures = {"late answers": len(late), "assertions used elsewhere": len(twins), "refused late": late.count(400)}
@@ -62,7 +62,9 @@ def _elsewhere(group: ServerGroup, request: bytes) -> int:
         connection = wire.Connection(group.port, seconds=1)
         if connection.send(_QUESTION) and connection.has_answer(seconds=0.3):
             connection.receive(0.0)
-            return connection.ask(request).status
+            status = connection.ask(request).status
+            connection.close()
+            return status
         connection.close()
     return 0
 

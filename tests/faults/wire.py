@@ -2,11 +2,13 @@
 
 import select
 import socket
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import urlencode
 
 import orjson
@@ -128,6 +130,33 @@ class Connection:
         if not data:
             raise ConnectionError
         return data
+
+
+class PerThread:
+    """Connections to some ports, others for each thread that asks for its own, closed at the end of the context."""
+
+    def __init__(self, *ports: int) -> None:
+        self._ports, self._local = ports, threading.local()
+        self._all: list[Connection] = []
+
+    def own(self) -> list[Connection]:
+        """Return the calling thread's connections, one to each port."""
+        if not hasattr(self._local, "connections"):
+            self._local.connections = [Connection(port) for port in self._ports]
+            self._all += self._local.connections
+        connections: list[Connection] = self._local.connections
+        return connections
+
+    def __enter__(self) -> Self:
+        """Begin without any."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close all of them."""
+        for connection in self._all:
+            connection.close()
 
 
 def _has_ended(kept: socket.socket) -> bool:
