@@ -37,6 +37,8 @@ class Proxy:
         with client:
             try:
                 with socket.create_connection((_LOOPBACK, self.target)) as server:
+                    for end in (client, server):
+                        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # no delay but ours
                     self._pass({client: server, server: client})
             except OSError:
                 return
