@@ -37,18 +37,25 @@ def require_whole_log(database: str) -> None:
     """Refuse a database file whose log lacks frames that were committed.
 
     Raises StorageUnavailable (`sqlite_log_damaged`). Without an index, as after a restart of some hosts, nothing is
-    known. The index is read first: a log that grows meanwhile only has more.
+    known. A command that ends meanwhile removes the log in order, so what is found must be there at a second look.
     """
+    problem = _problem(database)
+    if problem and problem == _problem(database):
+        raise StorageUnavailable(detail=problem, reason="sqlite_log_damaged")
+
+
+def _problem(database: str) -> str:
+    """Return what is missing, or nothing. The index is read first: a log that grows meanwhile only has more."""
     index = committed(_content(f"{database}-shm"))
     if index is None or index.frames <= index.backfilled:
-        return
+        return ""
     present = whole_frames(_content(f"{database}-wal"), salt=index.salt)
-    if present is not None and present < index.frames:
-        detail = (
-            f"{database}-wal is damaged: {index.frames} frames were committed, {present} can be read. Restore a backup;"
-            " or delete it and the file -shm, and with them the last changes"
-        )
-        raise StorageUnavailable(detail=detail, reason="sqlite_log_damaged")
+    if present is None or present >= index.frames:
+        return ""
+    return (
+        f"{database}-wal is damaged: {index.frames} frames were committed, {present} can be read. Restore a backup; or"
+        " delete it and the file -shm, and with them the last changes"
+    )
 
 
 def committed(index: bytes) -> Committed | None:
