@@ -27,7 +27,7 @@ from tests.faults.servers import until
 CLIENTS = 4
 """Clients that ask for tokens; one more is registered anew all the time by each writer."""
 
-_RETRY_SECONDS = 0.01
+_RETRY_SECONDS = 0.05
 _SAMPLE = 300
 _WRITERS = 2
 

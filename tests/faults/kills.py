@@ -15,7 +15,7 @@ from tests.faults.rounds import Outcome, Record, merged, run, settle
 from tests.faults.servers import ServerGroup, serving
 from tests.postgres import PostgresCluster
 
-BATCH = 6
+BATCH = 12
 """Kills of one run; then the load stops and everything is looked at again, while the assertions are still good."""
 
 TARGETS = ("worker", "supervisor", "all")
