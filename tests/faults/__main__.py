@@ -6,6 +6,7 @@
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from tests.faults import (
@@ -98,7 +99,8 @@ def line(outcome: Outcome) -> str:
         return f"skipped  {outcome.name}: {outcome.skipped}"
     shown = ", ".join(f"{name} {value}" for name, value in outcome.figures.items() if value is not None)
     first = {violation.kind: violation.detail for violation in reversed(outcome.violations)}
-    broken = "".join(f"\n         {kind}: {detail[:200]}" for kind, detail in first.items())
+    times = Counter(violation.kind for violation in outcome.violations)
+    broken = "".join(f"\n         {kind}, {times[kind]} times: {detail[:200]}" for kind, detail in first.items())
     return f"{'BROKEN ' if outcome.violations else 'held   '}  {outcome.name}: {shown}{broken}"
 
 

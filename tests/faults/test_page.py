@@ -37,7 +37,7 @@ def test_result_line_says_what_was_broken_first() -> None:
     ]
 
     assert [line(outcome) for outcome in outcomes] == [
-        "BROKEN   a: tokens 3\n         void: idle\n         failure: first",
+        "BROKEN   a: tokens 3\n         void, 1 times: idle\n         failure, 2 times: first",
         "held     b: tokens 3",
         "skipped  c: no",
     ]
