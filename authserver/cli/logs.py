@@ -43,7 +43,7 @@ class Lines:
     """A logger that writes each line by one call, so that the lines of several processes do not mix."""
 
     def __init__(self, descriptor: int) -> None:
-        self._write = _never_waiting(descriptor)
+        self._write, self.close = _never_waiting(descriptor)
 
     def msg(self, line: bytes) -> None:
         """Write the line, or lose it."""
@@ -55,21 +55,23 @@ class Lines:
     debug = info = warning = error = critical = exception = msg
 
 
-def _never_waiting(descriptor: int) -> Callable[[bytes], int]:
-    """Return a write that fails where it would have to wait for a reader: a pipe that nobody reads fills up.
+def _never_waiting(descriptor: int) -> tuple[Callable[[bytes], int], Callable[[], None]]:
+    """Return a write that fails where it would have to wait for a reader, since a pipe that nobody reads fills up; and
+    what closes again whatever was opened for it.
 
     A pipe is opened anew: O_NONBLOCK on the descriptor itself would be set for every process that shares it.
     """
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISSOCK(mode):
-        return partial(_send, socket.socket(fileno=os.dup(descriptor)))
+        sending = socket.socket(fileno=os.dup(descriptor))
+        return partial(_send, sending), sending.close
     if stat.S_ISFIFO(mode):
         with suppress(OSError):  # where there is no /proc
             opened = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with suppress(OSError, AttributeError):  # more than this user may have; not on Linux
                 fcntl.fcntl(opened, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-            return partial(os.write, opened)
-    return partial(os.write, descriptor)
+            return partial(os.write, opened), partial(os.close, opened)
+    return partial(os.write, descriptor), lambda: None
 
 
 def _send(to: socket.socket, line: bytes) -> int:

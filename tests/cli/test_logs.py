@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from tests.faults.servers import serving as starting
 def test_a_line_is_written_in_one_piece() -> None:
     reading, writing = os.pipe()
 
-    Lines(writing).info(b'{"event": "x"}\n')
+    with closing(Lines(writing)) as lines:
+        lines.info(b'{"event": "x"}\n')
 
     got = os.read(reading, 1024)
     os.close(reading)
@@ -33,7 +35,8 @@ def test_a_line_that_cannot_be_written_is_lost_without_an_error(broken: str) -> 
         reading, descriptor = os.pipe()
         os.close(reading)
 
-    written = Lines(descriptor).error(b"lost\n")
+    with closing(Lines(descriptor)) as lines:
+        written = lines.error(b"lost\n")
 
     os.close(descriptor)
     assert written is None
@@ -43,10 +46,11 @@ def test_a_line_that_cannot_be_written_is_lost_without_an_error(broken: str) -> 
 def test_a_line_that_would_have_to_wait_for_a_reader_is_lost(kind: str) -> None:
     """Fault 16: a pipe that nobody reads fills up; the request must not wait for room in it."""
     reading, writing = os.pipe() if kind == "pipe" else (end.detach() for end in socket.socketpair())
-    lines, line = Lines(writing), b"x" * 1023 + b"\n"
+    line = b"x" * 1023 + b"\n"
 
-    for _ in range(8_000):
-        lines.info(line)
+    with closing(Lines(writing)) as lines:
+        for _ in range(8_000):
+            lines.info(line)
 
     got = os.read(reading, len(line))
     os.close(reading)
