@@ -61,7 +61,7 @@ def families(kill_count: int = KILLS, assertions: int = ASSERTIONS) -> dict[str,
         "upgrade": [_with(lambda cluster: database_files.upgraded(3, cluster))],
         "rolling": [_with(lambda cluster: rolling.renewed(10, cluster)), lambda: rolling.handed_over(5)],
         "once": [_with(lambda cluster: once.once(assertions, cluster))],
-        "ends": [_with(lambda cluster: ends.ends(100, cluster))],
+        "ends": [_with(lambda cluster: ends.ends(50, cluster))],
     }
 
 
