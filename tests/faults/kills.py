@@ -3,6 +3,7 @@
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -87,7 +88,8 @@ def _killed(name: str, group: ServerGroup, kills: int) -> Outcome:
             inject = partial(kill_some, group, kills=count, choice=choice)
             records.append(run([group.port], inject, reasons=group.reasons))
             done = sum(len(record.faults) for record in records)
-            print(f"{name}: {done} of {kills}, {len(records[-1].violations())} violations", file=sys.stderr, flush=True)
+            kinds = dict(Counter(violation.kind for violation in records[-1].violations()))
+            print(f"{name}: {done} of {kills}, violations: {kinds}", file=sys.stderr, flush=True)
     return merged(name, records)
 
 
