@@ -37,7 +37,7 @@ ASSERTIONS = 10_000
 """Each sent to two servers at once."""
 
 NOTICING = ("kill", "database")
-"""Long, and made of batches each of which is done again when the machine was stopped: not to be done again as a whole."""
+"""Long, and made of batches that are each done again when the machine was stopped: never done again as a whole."""
 
 OnPostgres = Callable[[PostgresCluster], Outcome]
 
