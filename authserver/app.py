@@ -27,6 +27,7 @@ from authserver.web import errors as web_errors
 from authserver.web import metrics as web_metrics
 from authserver.web import receipts as web_receipts
 from authserver.web import sources
+from authserver.web.api_keys import api_keys_blueprint
 from authserver.web.diagnose import diagnosis_blueprint
 from authserver.web.direct import DirectEndpoint
 from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, View
@@ -129,6 +130,7 @@ def create_app(
     app.register_blueprint(verify_blueprint(use.forward_auth))
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
+    app.register_blueprint(api_keys_blueprint(use.api_keys, use.authorization, issuer=settings.issuer))
     app.register_blueprint(_well_known(settings, parts))
     app.register_blueprint(health_blueprint(lambda: use.readiness.require(now=clock.now())))
     if meter is not None and settings.metrics != "off":

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     introspection_guesses: int = Field(
         1_000, ge=1, description="Tokens that are none of ours a caller may introspect in a minute, per process."
     )
+    api_key_days: int = Field(
+        90, ge=1, le=3_650, description="Longest life of an API key in days, and that of one made without `days`."
+    )
     scope_required: bool = Field(False, description="Refuse a token request without scope.")
     jwks_allow: Words = Field(
         (), description="Origins (http://host:port) and networks (10.0.0.0/8) whose key sets may be fetched."

@@ -11,6 +11,7 @@ from authserver.protocol.client import ClientRules
 from authserver.protocol.jose import SignatureCheck
 from authserver.protocol.jwks_url import JwksUrlRules
 from authserver.protocol.key_policy import KeyRules
+from authserver.services.api_keys import ApiKeys
 from authserver.services.at_hand import (
     HasherAtHand,
     JwksAtHand,
@@ -27,6 +28,8 @@ from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
 from authserver.services.guess_limit import GuessLimit
 from authserver.services.key_alarm import AlarmingJwks
+from authserver.services.key_uses import KeyUses
+from authserver.services.notes import KeyUseStore, SpendingBoard
 from authserver.services.ports import (
     AuditLog,
     Changes,
@@ -73,6 +76,14 @@ class Stores(Protocol):
         """Why requests were refused."""
 
     @property
+    def key_uses(self) -> KeyUseStore:
+        """When API keys were last used."""
+
+    @property
+    def spendings(self) -> SpendingBoard:
+        """What the processes let callers spend."""
+
+    @property
     def changes(self) -> Changes:
         """In which state the registry is."""
 
@@ -113,6 +124,7 @@ class Services:
     forward_auth: ForwardAuth
     dynamic_registration: DynamicRegistration
     readiness: Readiness
+    api_keys: ApiKeys
     at_hand: "AtHand"
 
 
@@ -131,15 +143,8 @@ def build_services(settings: Settings, parts: Parts) -> Services:
     rules, stores = client_rules(settings), parts.stores
     registry = Registry(stores.resources, stores.changes, nearby=stores.nearby, rules=rules, audit_log=parts.audit_log)
     revocations = KeptRevocations(stores.revocations, stores.changes)
-    introspection = TokenIntrospection(
-        registry,
-        parts.signer,
-        revocations,
-        parts.audit_log,
-        issuer=settings.issuer,
-        wildcard_types=settings.wildcard,
-        guesses=GuessLimit(limit=settings.introspection_guesses),
-    )
+    api_keys = _api_keys(settings, parts, registry)
+    introspection = _introspection(settings, parts, registry, revocations=revocations, api_keys=api_keys)
     authentication = _authentication(settings, parts, registry)
     registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules)
     issuance = TokenIssuance(authentication, parts.signer, parts.audit_log, _issuance_rules(settings))
@@ -157,6 +162,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         receipts=Receipts(parts.receipt_log, keep=settings.receipt_days * 86_400),
         introspection=introspection,
         authorization=authorization,
+        api_keys=api_keys,
         forward_auth=ForwardAuth(introspection, settings.forward_audiences, settings.forward_fhir_bases),
         dynamic_registration=DynamicRegistration(
             registration, parts.audit_log, active=settings.registered_clients_active
@@ -164,6 +170,38 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         readiness=readiness(parts),
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
+
+
+def _introspection(
+    settings: Settings, parts: Parts, registry: Registry, *, revocations: KeptRevocations, api_keys: ApiKeys
+) -> TokenIntrospection:
+    return TokenIntrospection(
+        registry,
+        parts.signer,
+        revocations,
+        parts.audit_log,
+        issuer=settings.issuer,
+        wildcard_types=settings.wildcard,
+        guesses=GuessLimit(limit=settings.introspection_guesses),
+        audience=(settings.fhir_base_url,),
+        key_uses=api_keys.uses,
+        revoke_key=lambda key_id, now: _revoke_key(api_keys, key_id, now),
+    )
+
+
+def _api_keys(settings: Settings, parts: Parts, registry: Registry) -> ApiKeys:
+    return ApiKeys(
+        parts.stores.resources,
+        registry,
+        KeyUses(parts.stores.key_uses),
+        parts.audit_log,
+        max_days=settings.api_key_days,
+        wildcard_types=settings.wildcard,
+    )
+
+
+def _revoke_key(api_keys: ApiKeys, key_id: str, now: int) -> None:
+    api_keys.revoke(key_id, actor="auth-revoke", now=now * 1_000_000)
 
 
 def readiness(parts: Parts, *, ticks: Callable[[], float] = clock.ticks) -> Readiness:

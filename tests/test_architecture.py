@@ -30,6 +30,7 @@ MAY = {
     "web": {*SHARED, "authserver.protocol", "authserver.services", "flask", "secrets", "structlog", "werkzeug"},
     "fhir": {
         *SHARED,
+        "authserver.protocol.api_key",
         "authserver.protocol.canonical_path",
         "authserver.protocol.fhir_interaction",
         "authserver.protocol.scopes",
@@ -96,7 +97,7 @@ def test_an_adapter_knows_no_other_adapter() -> None:
     families = {
         "key_files": {"key_files", "key_folder", "key_material", "verified_tokens"},
         "jwks_cache": {"jwks_cache", "jwks_entry", "fetch_budget"},
-        "memory": {"memory", "memory_changes"},
+        "memory": {"memory", "memory_changes", "memory_notes"},
         "sql": {"sql"},
     }
     found = {

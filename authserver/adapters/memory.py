@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from authserver.adapters.memory_changes import MemoryChanges
+from authserver.adapters.memory_notes import MemoryKeyUseStore, MemorySpendingBoard
 from authserver.errors import StorageUnavailable, VersionConflict
 from authserver.services.ports import MAX_RECEIPTS, UNLINKED, ClaimOutcome, Receipt, Revocations, StoredResource
 
@@ -247,6 +248,8 @@ class MemoryStores:
         self.claims = MemoryClaimQueue(self.replay_guard, self.changes)
         self.revocations = MemoryRevocationList(self.changes)
         self.receipts = MemoryReceiptStore()
+        self.key_uses = MemoryKeyUseStore()
+        self.spendings = MemorySpendingBoard()
 
     def ping(self) -> None:
         """Return at once: memory always answers."""

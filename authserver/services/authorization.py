@@ -1,13 +1,13 @@
 """Who is calling, and may they: one rule for every path that is not the token endpoint itself.
 
-A caller is proven by Basic, by one of our own Bearer tokens or by an assertion; then its scopes and an
+A caller is proven by Basic, by one of our own Bearer tokens, by an API key or by an assertion; then its scopes and an
 AccessPolicy must both allow the request.
 """
 
 from dataclasses import dataclass
 
 from authserver.errors import Forbidden, InsufficientScope, LoginRequired
-from authserver.protocol import access_token, policy, scopes
+from authserver.protocol import access_token, api_key, policy, scopes
 from authserver.protocol.client import BASIC, Client
 from authserver.protocol.policy import PolicyRequest
 from authserver.protocol.scopes import ScopeSet
@@ -48,8 +48,14 @@ class Authorization:
         return Caller(client, client.scope or None)
 
     def by_token(self, token: str, *, now: int) -> Caller:
-        """Prove a caller by an access token of ours that is meant for this server; raises LoginRequired."""
+        """Prove a caller by an access token of ours that is meant for this server, or an API key.
+
+        Raises LoginRequired.
+        """
         active = self.introspection.active(token, now=now)
+        if active is None and api_key.is_meant(token):
+            reason = self.introspection.key_problem(token, now=now) or "bearer_refused"
+            raise LoginRequired(api_key.SENTENCES.get(reason, api_key.UNKNOWN), detail="API key", reason=reason)
         if active is None or not access_token.audience_of(active.claims) & self.audiences:
             raise LoginRequired(detail="bearer token is not active here", reason="bearer_refused")
         return Caller(active.client, scopes.collect(active.claims["scope"].split(" ")))

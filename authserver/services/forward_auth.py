@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from authserver.errors import Forbidden, InsufficientScope, InvalidToken, UnexpectedError
-from authserver.protocol import access_token, forwarded_request, policy, scopes
+from authserver.protocol import access_token, api_key, forwarded_request, policy, scopes
 from authserver.protocol.forwarded_request import ForwardedRequest
 from authserver.services.token_introspection import ActiveToken, TokenIntrospection
 
@@ -32,6 +32,9 @@ class ForwardAuth:
     def verify(self, token: str, request: ForwardedRequest, *, now: int) -> Verified:
         """Return whose request this is; raises InvalidToken, InsufficientScope or Forbidden. `now` in seconds."""
         active = self.introspection.active(token, now=now)
+        if active is None and api_key.is_meant(token):
+            reason = self.introspection.key_problem(token, now=now) or "bearer_refused"
+            raise InvalidToken(api_key.SENTENCES.get(reason, api_key.UNKNOWN), detail="API key", reason=reason)
         if active is None or not access_token.audience_of(active.claims) & self.audiences:
             raise InvalidToken(detail="bearer token is not active here", reason="bearer_refused")
         found = forwarded_request.fhir_interaction(request, self.fhir_bases)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from authserver.errors import Unavailable
 from authserver.protocol.jwks import JwkSet
 
-CLIENT, ACCESS_POLICY = "Client", "AccessPolicy"
+CLIENT, ACCESS_POLICY, API_KEY = "Client", "AccessPolicy", "ApiKey"
 UNLINKED = ""
 MAX_RECEIPTS = 100_000
 

@@ -7,14 +7,25 @@ from threading import Lock
 from typing import Protocol
 
 from authserver.errors import InvalidResource
+from authserver.protocol import api_key as api_key_protocol
 from authserver.protocol import client as client_protocol
 from authserver.protocol import policy as policy_protocol
 from authserver.protocol import strict_json
+from authserver.protocol.api_key import ApiKey
 from authserver.protocol.client import RESOURCE_ID, Client, ClientRules
 from authserver.protocol.policy import AccessPolicy
 from authserver.protocol.render import encode
 from authserver.services.at_hand import Kept, Nearby, NotAtHand, Present
-from authserver.services.ports import ACCESS_POLICY, CLIENT, UNLINKED, AuditLog, Changes, ResourceStore, StoredResource
+from authserver.services.ports import (
+    ACCESS_POLICY,
+    API_KEY,
+    CLIENT,
+    UNLINKED,
+    AuditLog,
+    Changes,
+    ResourceStore,
+    StoredResource,
+)
 
 MAX_KEPT = 10_000
 _NOTHING = encode(
@@ -39,6 +50,9 @@ class Registrations(Protocol):
     def policies_for(self, client: Client) -> Sequence[AccessPolicy]:
         """Return the candidates for this client, ordered by id: the unlinked policies and those linked to it."""
 
+    def api_key(self, key_id: str) -> ApiKey | None:
+        """Return the API key with this id, good for something or not; None when there is none."""
+
 
 class Registry:
     """Registrations that asks the store for the current version first, each time."""
@@ -59,6 +73,7 @@ class Registry:
         self._lock = Lock()
         self.kept_clients: Kept[str, Client | None] = Kept(changes, size=max_kept)
         self.kept_policies: Kept[str, Sequence[AccessPolicy]] = Kept(changes, size=max_kept)
+        self.kept_keys: Kept[str, ApiKey | None] = Kept(changes, size=max_kept)
 
     def client(self, client_id: str) -> Client | None:
         """Return the registered client; see Registrations."""
@@ -72,6 +87,18 @@ class Registry:
         """Return the candidates for this client; see Registrations."""
         link = policy_link(client.id, client.generation)
         return self.kept_policies.read(link, lambda: self._policies(link))
+
+    def api_key(self, key_id: str) -> ApiKey | None:
+        """Return the API key; see Registrations."""
+        return self.kept_keys.read(key_id, lambda: self._api_key(key_id))
+
+    def _api_key(self, key_id: str) -> ApiKey | None:
+        stored = self._store.get(API_KEY, key_id)
+        if stored is None or stored.secret_hash is None:
+            return None
+        return api_key_protocol.from_stored(
+            stored.body, key_id=stored.id, version=stored.version_id, digest=stored.secret_hash
+        )
 
     def _client(self, client_id: str) -> Client | None:
         # What is no id is in no store; it may hold characters that a database refuses with an error.
@@ -154,6 +181,10 @@ class RegistrationsAtHand:
         """Return the candidates for this client."""
         link = policy_link(client.id, client.generation)
         return self.registry.kept_policies.get(link, self.present)
+
+    def api_key(self, key_id: str) -> ApiKey | None:
+        """Return the API key; one that does not exist is never at hand."""
+        return self.registry.kept_keys.get(key_id, self.present)
 
 
 def policy_link(client_id: str, generation: int) -> str:

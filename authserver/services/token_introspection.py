@@ -1,13 +1,17 @@
-"""Say what an access token is worth now: introspection (RFC 7662), the same answer for our own doors, revocation."""
+"""Say what an access token is worth now: introspection (RFC 7662), the same answer for our own doors, revocation.
 
-from collections.abc import Mapping
+An API key is taken wherever a token is, and stands for the claims of one.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from authserver.protocol import access_token, policy, scope_report, scopes, signed_introspection
+from authserver.protocol import access_token, api_key, policy, scope_report, scopes, signed_introspection
 from authserver.protocol.client import Client
 from authserver.protocol.policy import PolicyRequest
 from authserver.services.guess_limit import GuessLimit
+from authserver.services.key_uses import KeyUses
 from authserver.services.ports import AuditLog, RevocationList, Signer
 from authserver.services.registry import Registrations
 
@@ -31,9 +35,17 @@ class TokenIntrospection:
     issuer: str
     wildcard_types: frozenset[str] | None = None
     guesses: GuessLimit | None = None
+    audience: tuple[str, ...] = ()
+    key_uses: KeyUses | None = None
+    revoke_key: Callable[[str, int], None] | None = None
 
     def active(self, token: str, *, now: int) -> ActiveToken | None:
-        """Return the token when it is ours, current, not revoked, and its client is registered and active."""
+        """Return the token when it is ours, current, not revoked, and its client is registered and active.
+
+        The same for an API key.
+        """
+        if api_key.is_meant(token):
+            return self._active_key(token, now=now)[0]
         claims = self._signed(token)
         return None if claims is None else self._active(claims, now=now)
 
@@ -53,6 +65,33 @@ class TokenIntrospection:
             return None
         return ActiveToken(claims, client)
 
+    def key_problem(self, text: str, *, now: int) -> str | None:
+        """Return the reason for which an API key is good for nothing now (docs/errors.md), None for a good one."""
+        return self._active_key(text, now=now)[1]
+
+    def _active_key(self, text: str, *, now: int) -> tuple[ActiveToken | None, str | None]:
+        """Return what the API key stands for, or why it stands for nothing."""
+        presented = api_key.read(text)
+        key = None if presented is None else self.registry.api_key(presented.id)
+        client = None if key is None else self.registry.client(key.client_id)
+        problem = api_key.problem(presented, key, client, wildcard_types=self.wildcard_types, now=now)
+        if problem is not None or key is None or client is None:
+            return None, problem
+        scope = api_key.granted(key, client, wildcard_types=self.wildcard_types)
+        audience = client.audience or self.audience
+        claims = api_key.claims(key, client, issuer=self.issuer, audience=audience, scope=scope)
+        if self.key_uses is not None:
+            self.key_uses.note(key.id, now=now)
+        return ActiveToken(claims, client), None
+
+    def _looked_up(self, token: str, *, now: int) -> tuple[ActiveToken | None, bool]:
+        """Return what the token or API key is worth, and whether it is one that this server made."""
+        if api_key.is_meant(token):
+            active, problem = self._active_key(token, now=now)
+            return active, problem not in ("api_key_format", "api_key_unknown")
+        claims = self._signed(token)
+        return (None, False) if claims is None else (self._active(claims, now=now), True)
+
     def introspect(
         self,
         token: str,
@@ -70,10 +109,9 @@ class TokenIntrospection:
         was granted less than was asked for also has `scope_decisions`: what became of each requested scope (row X51).
         Raises TooManyRequests when the caller asked about too many tokens that are none of ours.
         """
-        claims = self._signed(token)
-        if claims is None and caller is not None and self.guesses is not None:
+        active, ours = self._looked_up(token, now=now)
+        if not ours and caller is not None and self.guesses is not None:
             self.guesses.guessed(caller.id, now=now)
-        active = None if claims is None else self._active(claims, now=now)
         if active is None or (caller is not None and not access_token.is_visible_to(active.claims, caller)):
             return dict(access_token.INACTIVE)
         response = access_token.introspection_response(active.claims)
@@ -96,15 +134,23 @@ class TokenIntrospection:
         return self.signer.sign(claims, typ=signed_introspection.TYP)
 
     def revoke(self, token: str, *, owner: Client | None, now: int) -> None:
-        """Revoke the token at once (RFC 7009 section 2); a token that is not active is nothing to revoke.
+        """Revoke the token or API key at once (RFC 7009 section 2); one that is not active is nothing to revoke.
 
         `owner` limits this to the caller's own tokens; None is an operator.
         """
         active = self.active(token, now=now)
         if active is None or (owner is not None and active.client.id != owner.id):
             return
+        if api_key.is_meant(token):
+            self._revoke_key(token, now)
+            return
         self.revocations.revoke(active.claims["jti"], until=active.claims["exp"])
         self.audit_log.record("token_revoked", client_id=active.client.id, jti=active.claims["jti"])
+
+    def _revoke_key(self, text: str, now: int) -> None:
+        presented = api_key.read(text)
+        if presented is not None and self.revoke_key is not None:
+            self.revoke_key(presented.id, now)
 
     def _decide(self, client: Client, request: PolicyRequest) -> dict[str, Any]:
         decision = policy.decide(self.registry.policies_for(client), client, request)

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from authserver.protocol.scopes import INTROSPECT
 from authserver.protocol.token_request import KNOWN_PARAMETERS, single_values
 from authserver.services.at_hand import Present
 from authserver.services.authorization import Authorization
+from authserver.services.key_uses import GRAIN_SECONDS
 from authserver.services.token_introspection import TokenIntrospection
 from authserver.web.callers import caller_of
 from authserver.web.direct_path import Later
@@ -30,7 +31,7 @@ from authserver.web.incoming import Incoming, of_framework
 MAX_SAID = 10_000
 """Answers that are kept to be said again; the one not asked for longest goes first."""
 
-_TELLING = ("authorization", "content-type", "content-encoding", "accept")
+_TELLING = ("authorization", "x-api-key", "content-type", "content-encoding", "accept")
 """The headers that the answer depends on. No header has a line break in it, and these come before the body."""
 
 _PARAMETERS = KNOWN_PARAMETERS | {"token", "token_type_hint", "request"}
@@ -69,7 +70,7 @@ class IntrospectView:
             jwt = self._introspection.signed(answer, caller=caller.client, now=now)
             return Judged(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE))
         # A caller's own token or assertion has an end of its own; a secret is as good as the registration.
-        return Judged(render.json_answer(answer), answer.get("exp", 0) if _is_basic(request) else 0)
+        return Judged(render.json_answer(answer), _good_until(answer, now) if _is_basic(request) else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,12 @@ def revocation_blueprint(introspection: TokenIntrospection, authorization: Autho
         return respond(render.json_answer({}))
 
     return blueprint
+
+
+def _good_until(answer: Mapping[str, Any], now: int) -> int:
+    """Return until when nothing but a change can change the answer; one about an API key also counts as its use."""
+    ends: int = answer.get("exp", 0)
+    return min(ends, now - now % GRAIN_SECONDS + GRAIN_SECONDS) if "environment" in answer else ends
 
 
 def _is_basic(request: Incoming) -> bool:

@@ -9,14 +9,11 @@ from werkzeug.http import http_date
 from authserver import clock
 from authserver.errors import (
     BadRequest,
-    InvalidResource,
-    Issue,
     NotFound,
     NotSupported,
-    UnsupportedMediaType,
     VersionConflict,
 )
-from authserver.protocol import render, strict_json
+from authserver.protocol import render
 from authserver.protocol.client import RESOURCE_ID
 from authserver.protocol.policy import PolicyRequest
 from authserver.services.authorization import Authorization, Caller
@@ -25,8 +22,8 @@ from authserver.services.registration import Registration, representation
 from authserver.web.callers import caller_of
 from authserver.web.errors import respond
 from authserver.web.incoming import of_framework
+from authserver.web.json_body import json_body
 
-_JSON_TYPES = ("application/json", "application/fhir+json")
 _TYPES = f"any({CLIENT}, {ACCESS_POLICY})"
 
 
@@ -58,7 +55,7 @@ class Resources:
         stored = self._registration.put(
             resource_type,
             resource_id,
-            _json_body(resource_type),
+            json_body(resource_type),
             actor=caller.client.id,
             now=clock.now_microseconds(),
             if_match=self._if_match(resource_type, resource_id),
@@ -160,17 +157,3 @@ def _revoke_tokens(resource_type: str) -> bool:
     if resource_type != CLIENT or values not in (["true"], ["false"]):
         raise BadRequest("The parameter revoke-tokens is true or false, once, and for a Client.")
     return values == ["true"]
-
-
-def _json_body(resource_type: str) -> dict[str, Any]:
-    if request.mimetype not in _JSON_TYPES:
-        raise UnsupportedMediaType
-    try:
-        body = strict_json.loads(request.get_data(cache=False))
-    except strict_json.DuplicateMember as error:
-        raise InvalidResource((Issue(resource_type, str(error), "structure"),)) from error
-    except strict_json.MalformedJson as error:
-        raise BadRequest(f"The body is not acceptable JSON: {error}.", reason="json_malformed") from error
-    if not isinstance(body, dict):
-        raise BadRequest("The body must be a JSON object.", reason="json_malformed")
-    return body

@@ -9,7 +9,7 @@ from authserver.errors import AuthServerError, BadRequest, InsufficientScope, In
 from authserver.protocol import forwarded_request, render
 from authserver.protocol.forwarded_request import ForwardedRequest
 from authserver.services.forward_auth import ForwardAuth
-from authserver.web.callers import authorization_header
+from authserver.web.callers import presented_token
 from authserver.web.errors import respond
 from authserver.web.incoming import of_framework
 
@@ -57,11 +57,11 @@ def _from_headers() -> ForwardedRequest:
 
 
 def _answer(forward_auth: ForwardAuth, described: ForwardedRequest) -> Response:
-    header = authorization_header(of_framework(request))
-    if header is None or header[0] != "bearer":
+    token = presented_token(of_framework(request))
+    if token is None:
         raise TokenRequired(detail="forward-auth without a bearer token", headers={"WWW-Authenticate": REALM})
     try:
-        verified = forward_auth.verify(header[1], described, now=clock.now())
+        verified = forward_auth.verify(token, described, now=clock.now())
     except (InvalidToken, InsufficientScope) as error:
         raise _in_our_realm(error) from error
     response = respond(render.json_answer({}))

@@ -36,7 +36,42 @@ def _of(module: str, tests: str, *rows: tuple[str, str, str, str]) -> list[Mutan
     return [Mutant(name, threats, f"authserver/{module}", old, new, tests) for name, threats, old, new in rows]
 
 
+_KEYS_OF_CALLERS = "tests/protocol/test_api_key.py tests/services/test_api_keys.py tests/web/test_api_keys.py"
 MUTANTS: list[Mutant] = [
+    *_of(
+        "protocol/api_key.py",
+        _KEYS_OF_CALLERS,
+        (
+            "any checksum",
+            "C2",
+            "if match is None or _checksum(text[:-CHECKSUM_LENGTH]) != match[3]:",
+            "if match is None:",
+        ),
+        ("any secret of a key", "C2 G01", "or not compare_digest(presented.digest, key.digest):", "or False:"),
+        ("a live key as a test key", "C2", "or key.environment != presented.environment or", "or"),
+        ("revoked keys", "C2", "    if key.revoked:\n", "    if False:\n"),
+        ("expired keys", "C2", "    if now >= key.expires_at:\n", "    if False:\n"),
+        (
+            "keys of a client that is not active",
+            "X31 E10",
+            "if client is None or not client.active or",
+            "if client is None or",
+        ),
+        ("keys of a former registration", "X31 X50", " or client.generation != key.client_generation:", ":"),
+        ("test keys see live data", "C2", "if environment == TEST else client.tenant", "if False else client.tenant"),
+        (
+            "scopes beyond the client's",
+            "X31",
+            'problem = None if fits else "goes beyond the scopes that the client registered"',
+            "problem = None if fits else None",
+        ),
+        (
+            "scopes that the client lost",
+            "X31",
+            "return scopes.grant(key.scope, client.scope, wildcard_types=wildcard_types)",
+            "return key.scope",
+        ),
+    ),
     *_of(
         "protocol/jose.py",
         f"{_ASSERTIONS} tests/protocol/test_jose.py",
@@ -345,6 +380,18 @@ MUTANTS: list[Mutant] = [
         _CALLERS,
         ("several credentials", "F09", 'if "," in value:', "if False:"),
         ("tokens in the query", "F09", 'if "access_token" in request.query_names():', "if False:"),
+    ),
+    *_of(
+        "web/callers.py",
+        "tests/web/test_api_keys.py",
+        ("a key beside a header", "F09", 'if header is not None or "," in key:', 'if "," in key:'),
+        ("two keys", "F09", 'if header is not None or "," in key:', "if header is not None:"),
+        ("a token as a key", "F09", "return key if api_key.is_meant(key) else api_key.PREFIX", "return key"),
+    ),
+    *_of(
+        "web/introspect.py",
+        "tests/web/test_api_keys.py",
+        ("an answer for other credentials", "F09", '"authorization", "x-api-key",', '"authorization",'),
     ),
     *_of(
         "protocol/canonical_path.py",

@@ -9,8 +9,10 @@ from authserver.adapters.sql.engine import WAIT_SECONDS
 from authserver.adapters.sql.failover import FailoverFence
 from authserver.adapters.sql.jtis import SqlReplayGuard, SqlRevocationList
 from authserver.adapters.sql.nearby import NearbyResources
+from authserver.adapters.sql.key_uses import SqlKeyUseStore
 from authserver.adapters.sql.receipts import SqlReceiptStore
 from authserver.adapters.sql.resources import SqlResourceStore
+from authserver.adapters.sql.spendings import SqlSpendingBoard
 from authserver.services.ports import MAX_RECEIPTS
 
 
@@ -42,6 +44,8 @@ class SqlStores:
         self.replay_guard = SqlReplayGuard(self.database, self.claims)
         self.revocations = SqlRevocationList(self.database, self.changes)
         self.receipts = SqlReceiptStore(self.database, max_rows=max_receipts)
+        self.key_uses = SqlKeyUseStore(self.database)
+        self.spendings = SqlSpendingBoard(self.database)
 
     def ping(self) -> None:
         """Return when the database answers; raises StorageUnavailable when it does not."""

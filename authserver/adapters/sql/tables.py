@@ -135,3 +135,22 @@ receipt = Table(
     Index("ix_receipt_until", "until"),
     sqlite_with_rowid=False,
 )
+
+# When an API key was last used, to the hour. The key itself is a resource, and this no version of it.
+api_key_use = Table(
+    "api_key_use",
+    metadata,
+    Column("id", CODE_POINTS, nullable=False),
+    Column("last_used", BigInteger, nullable=False),  # epoch seconds
+    PrimaryKeyConstraint("id", name="pk_api_key_use"),
+)
+
+# One row per process: what it let callers spend in its last rounds, as JSON, for the limits of all others.
+spending = Table(
+    "spending",
+    metadata,
+    Column("member", String(32), nullable=False),
+    Column("at", BigInteger, nullable=False),  # epoch seconds
+    Column("rounds", Text, nullable=False),
+    PrimaryKeyConstraint("member", name="pk_spending"),
+)
