@@ -92,12 +92,19 @@ def direct_endpoints(
         https=settings.issuer.startswith("https://"),
         max_body=MAX_BODY,
     )
-    token = TokenView(services.issuance, at_hand=at_hand.issuance, present=at_hand.present, claims=parts.stores.claims)
+    token = TokenView(
+        services.issuance,
+        at_hand=at_hand.issuance,
+        present=at_hand.present,
+        claims=parts.stores.claims,
+        limits=services.limits,
+    )
     introspect = QuickIntrospectView(
         IntrospectView(services.introspection, services.authorization),
         at_hand=IntrospectView(at_hand.introspection, at_hand.authorization),
         present=at_hand.present,
         key_set=parts.signer.key_set,
+        limits=services.limits,
     )
     views: dict[str, View] = {"/auth/token": token, "/auth/introspect": introspect}
     return {path: DirectPath(path, view, surroundings) for path, view in views.items()}

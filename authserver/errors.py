@@ -266,9 +266,9 @@ class BodyTooSlow(ProtocolError):
 
 
 class TooManyRequests(ProtocolError):
-    """The caller asks too often for what it should not need."""
+    """The caller asks too often. RFC 6749 has no code for that; `slow_down` is RFC 8628's (section 3.5)."""
 
-    status, issue_code, retry_after = 429, "throttled", 60
+    status, oauth_code, issue_code, retry_after = 429, "slow_down", "throttled", 60
     default_reason, default_public = "too_many_requests", "Too many requests; try again later."
 
 

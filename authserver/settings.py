@@ -76,6 +76,15 @@ class Settings(BaseSettings):
     introspection_guesses: int = Field(
         1_000, ge=1, description="Tokens that are none of ours a caller may introspect in a minute, per process."
     )
+    client_rate: int = Field(
+        10_000, ge=0, description="Requests of one proven client in a second, of all processes together; 0: no limit."
+    )
+    client_failures: int = Field(
+        600, ge=0, description="Refused requests of one proven client in a minute; further ones get 429; 0: no limit."
+    )
+    source_failures: int = Field(
+        100, ge=0, description="Refusals of unproven callers of one address (IPv6: /64) in a minute; 0: no limit."
+    )
     api_key_days: int = Field(
         90, ge=1, le=3_650, description="Longest life of an API key in days, and that of one made without `days`."
     )

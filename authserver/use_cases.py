@@ -29,6 +29,8 @@ from authserver.services.forward_auth import ForwardAuth
 from authserver.services.guess_limit import GuessLimit
 from authserver.services.key_alarm import AlarmingJwks
 from authserver.services.key_uses import KeyUses
+from authserver.services.limit_exchange import LimitExchange
+from authserver.services.limits import LimitRules, Limits
 from authserver.services.notes import KeyUseStore, SpendingBoard
 from authserver.services.ports import (
     AuditLog,
@@ -125,6 +127,7 @@ class Services:
     dynamic_registration: DynamicRegistration
     readiness: Readiness
     api_keys: ApiKeys
+    limits: Limits
     at_hand: "AtHand"
 
 
@@ -145,7 +148,8 @@ def build_services(settings: Settings, parts: Parts) -> Services:
     revocations = KeptRevocations(stores.revocations, stores.changes)
     api_keys = _api_keys(settings, parts, registry)
     introspection = _introspection(settings, parts, registry, revocations=revocations, api_keys=api_keys)
-    authentication = _authentication(settings, parts, registry)
+    limits = Limits(_limit_rules(settings))
+    authentication = _authentication(settings, parts, registry, limits=limits)
     registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules)
     issuance = TokenIssuance(authentication, parts.signer, parts.audit_log, _issuance_rules(settings))
     authorization = Authorization(
@@ -154,6 +158,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         authentication,
         parts.hasher,
         audiences=frozenset({settings.issuer, settings.fhir_base_url}),
+        limits=limits,
     )
     return Services(
         registration=registration,
@@ -163,6 +168,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         introspection=introspection,
         authorization=authorization,
         api_keys=api_keys,
+        limits=limits,
         forward_auth=ForwardAuth(introspection, settings.forward_audiences, settings.forward_fhir_bases),
         dynamic_registration=DynamicRegistration(
             registration, parts.audit_log, active=settings.registered_clients_active
@@ -211,7 +217,7 @@ def readiness(parts: Parts, *, ticks: Callable[[], float] = clock.ticks) -> Read
     return Readiness(checks, ticks=ticks)
 
 
-def _authentication(settings: Settings, parts: Parts, registry: Registry) -> ClientAuthentication:
+def _authentication(settings: Settings, parts: Parts, registry: Registry, *, limits: Limits) -> ClientAuthentication:
     audiences = frozenset({settings.issuer, settings.token_url, *settings.audience_aliases})
     return ClientAuthentication(
         registry,
@@ -220,7 +226,17 @@ def _authentication(settings: Settings, parts: Parts, registry: Registry) -> Cli
         expected=Expected(settings.issuer, audiences),
         algorithms=settings.assertion_algorithms,
         check_signature=parts.check_signature,
+        limits=limits,
     )
+
+
+def _limit_rules(settings: Settings) -> LimitRules:
+    return LimitRules(settings.client_rate, settings.client_failures, settings.source_failures)
+
+
+def limit_exchange(services: Services, stores: Stores, *, member: str) -> LimitExchange:
+    """Return what lets the limits of this process, `member` to the others, know what all processes let be spent."""
+    return LimitExchange(services.limits, stores.spendings, member=member)
 
 
 def _at_hand(
@@ -253,6 +269,7 @@ def _at_hand(
             introspection=introspection,
             authentication=authentication,
             hasher=HasherAtHand(authorization.hasher),
+            limits=Limits(LimitRules()),  # who answers from it counts; a refusal is made, and counted, elsewhere
         ),
     )
 

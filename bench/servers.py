@@ -77,6 +77,7 @@ def ours(
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     settings = {"AUTHSERVER_LOG_FORMAT": "json", "PYTHONPATH": str(ROOT)}
+    settings |= {"AUTHSERVER_CLIENT_FAILURES": "0", "AUTHSERVER_SOURCE_FAILURES": "0"}  # refusals are measured, too
     settings |= {"AUTHSERVER_DATABASE_URL": database} if database else {}
     command = [sys.executable, "-m", "authserver.cli", "serve", "auth", "--dev", "--port", str(port)]
     command += ["--workers", str(workers)] if workers > 1 else []

@@ -171,10 +171,11 @@ class PlainHasher:
 
 
 def make_settings(folder: Path, **changes: Any) -> Settings:
-    """Return settings of a server at ISSUER whose files lie in `folder`."""
+    """Return settings of a server at ISSUER whose files lie in `folder`, without limits on how often one may ask."""
+    unlimited = {"client_rate": 0, "client_failures": 0, "source_failures": 0}
     return Settings(
         _env_file=None,  # type: ignore[call-arg]  # of pydantic-settings; no field declares it
-        **{"issuer": ISSUER, "instance_dir": folder / "instance", "keys_dir": folder / "keys", **changes},
+        **{**unlimited, "issuer": ISSUER, "instance_dir": folder / "instance", "keys_dir": folder / "keys", **changes},
     )
 
 

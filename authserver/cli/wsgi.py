@@ -4,6 +4,7 @@
 """
 
 import os
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -12,6 +13,7 @@ from flask import Flask
 
 from authserver import app as auth_app
 from authserver import clock
+from authserver.adapters.heartbeat import Heartbeat, Task
 from authserver.adapters.purger import Purger
 from authserver.app import Parts, Services
 from authserver.cli import configuration, logs
@@ -25,6 +27,7 @@ from authserver.protocol.policy import PolicyRequest
 from authserver.services.metering import Meter
 from authserver.services.readiness import Readiness
 from authserver.services.token_introspection import TokenIntrospection
+from authserver.use_cases import limit_exchange
 from authserver.web import errors as web_errors
 from authserver.web.direct import DirectEndpoint
 from authserver.web.health import health_blueprint
@@ -150,7 +153,18 @@ def _open_auth(loaded: Configuration, meter: Meter | None) -> tuple[Parts, Servi
     stores = parts.stores
     interval = loaded.settings.purge_interval
     Purger(stores.replay_guard, stores.revocations, stores.receipts, interval=interval).start()
+    Heartbeat(_tasks(loaded, parts, services)).start()
     return parts, services
+
+
+def _tasks(loaded: Configuration, parts: Parts, services: Services) -> dict[str, Task]:
+    """Return what a process does each second beside its requests."""
+    tasks: dict[str, Task] = {"api_key_uses": lambda _now: services.api_keys.uses.flush()}
+    # One server runs on a SQLite file, in one process: it has nobody to tell.
+    if services.limits.budgets and not loaded.settings.database_url.startswith("sqlite"):
+        exchange = limit_exchange(services, parts.stores, member=secrets.token_hex(16))
+        tasks["limits"] = lambda now: exchange.exchange(now=now)
+    return tasks
 
 
 def _fhir(loaded: Configuration, introspection: Introspection) -> tuple[Flask, SqlStore]:

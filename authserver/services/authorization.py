@@ -4,7 +4,7 @@ A caller is proven by Basic, by one of our own Bearer tokens, by an API key or b
 AccessPolicy must both allow the request.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from authserver.errors import Forbidden, InsufficientScope, LoginRequired
 from authserver.protocol import access_token, api_key, policy, scopes
@@ -13,6 +13,7 @@ from authserver.protocol.policy import PolicyRequest
 from authserver.protocol.scopes import ScopeSet
 from authserver.protocol.token_request import ClientAssertion
 from authserver.services.client_authentication import ClientAuthentication
+from authserver.services.limits import LimitRules, Limits
 from authserver.services.ports import SecretHasher
 from authserver.services.registry import Registrations
 from authserver.services.token_introspection import TokenIntrospection
@@ -35,6 +36,7 @@ class Authorization:
     authentication: ClientAuthentication
     hasher: SecretHasher
     audiences: frozenset[str]
+    limits: Limits = field(default_factory=lambda: Limits(LimitRules()), repr=False)
 
     def by_secret(self, client_id: str, secret: str) -> Caller:
         """Prove a caller by client id and secret; raises LoginRequired, alike for every cause.

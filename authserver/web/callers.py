@@ -9,6 +9,7 @@ from authserver.errors import BadRequest, LoginRequired
 from authserver.protocol import api_key, token_request
 from authserver.services.authorization import Authorization, Caller
 from authserver.web.incoming import Incoming
+from authserver.web.limited import counted
 
 
 def authorization_header(request: Incoming) -> tuple[str, str] | None:
@@ -42,7 +43,26 @@ def presented_token(request: Incoming) -> str | None:
 def caller_of(
     request: Incoming, authorization: Authorization, *, now: int, form: Mapping[str, str] | None = None
 ) -> Caller:
-    """Return the proven caller. Raises LoginRequired, BadRequest, or InvalidClient for an assertion in the form."""
+    """Return the proven caller, and count its request; see proven_caller()."""
+    caller = proven_caller(request, authorization, now=now, form=form)
+    authorization.limits.served(caller.client.id)
+    return caller
+
+
+def proven_caller(
+    request: Incoming, authorization: Authorization, *, now: int, form: Mapping[str, str] | None = None
+) -> Caller:
+    """Return the proven caller, whose request is still to be counted.
+
+    Raises LoginRequired, BadRequest, InvalidClient for an assertion in the form, or TooManyRequests.
+    """
+    limits = authorization.limits
+    caller = counted(lambda: _caller(request, authorization, form, now=now), limits, source=request.source)
+    limits.admit(caller.client.id)
+    return caller
+
+
+def _caller(request: Incoming, authorization: Authorization, form: Mapping[str, str] | None, *, now: int) -> Caller:
     if "access_token" in request.query_names():
         raise BadRequest("An access token belongs in the Authorization header.", reason="token_in_query")
     header = authorization_header(request)

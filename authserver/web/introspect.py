@@ -21,8 +21,9 @@ from authserver.protocol.token_request import KNOWN_PARAMETERS, single_values
 from authserver.services.at_hand import Present
 from authserver.services.authorization import Authorization
 from authserver.services.key_uses import GRAIN_SECONDS
+from authserver.services.limits import Limits
 from authserver.services.token_introspection import TokenIntrospection
-from authserver.web.callers import caller_of
+from authserver.web.callers import caller_of, proven_caller
 from authserver.web.direct_path import Later
 from authserver.web.errors import respond
 from authserver.web.forms import form_pairs
@@ -54,7 +55,7 @@ class IntrospectView:
         if signed and request.header("authorization") is None and "client_assertion" not in form:
             # RFC 9701 section 5: a signed answer names its caller, so without one the request is a 400.
             raise InvalidClient(detail="a signed answer was asked for without credentials", reason="login_required")
-        caller = caller_of(request, self._authorization, now=now, form=form)
+        caller = proven_caller(request, self._authorization, now=now, form=form)
         try:
             self._authorization.require_name(caller, _own(request, "auth-introspect"), scope=INTROSPECT)
         except InsufficientScope as error:
@@ -66,18 +67,21 @@ class IntrospectView:
         answer = self._introspection.introspect(
             _token(form), caller=caller.client, request=described, report=operator, now=now
         )
+        self._authorization.limits.served(caller.client.id)
         if signed:
             jwt = self._introspection.signed(answer, caller=caller.client, now=now)
-            return Judged(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE))
+            return Judged(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE), caller.client.id)
         # A caller's own token or assertion has an end of its own; a secret is as good as the registration.
-        return Judged(render.json_answer(answer), _good_until(answer, now) if _is_basic(request) else 0)
+        good_until = _good_until(answer, now) if _is_basic(request) else 0
+        return Judged(render.json_answer(answer), caller.client.id, good_until)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An answer. Until `good_until` (epoch seconds) the same request gets the same, while nothing else changes."""
+    """An answer to this caller. Until `good_until` (epoch seconds) the same request gets it again."""
 
     answer: Answer
+    caller_id: str
     good_until: int = 0
 
 
@@ -89,8 +93,16 @@ class QuickIntrospectView:
     """
 
     def __init__(
-        self, asking: IntrospectView, *, at_hand: IntrospectView, present: Present, key_set: Callable[[], object]
+        self,
+        asking: IntrospectView,
+        *,
+        at_hand: IntrospectView,
+        present: Present,
+        key_set: Callable[[], object],
+        limits: Limits,
     ) -> None:
+        """`at_hand` counts nobody: its answers are counted here, and what it cannot answer by `asking`."""
+        self._limits = limits
         self._asking, self._at_hand, self._present, self._key_set = asking, at_hand, present, key_set
         self._said: OrderedDict[bytes, tuple[int, object, Judged]] = OrderedDict()
         self._secret = secrets.token_bytes(32)
@@ -105,12 +117,17 @@ class QuickIntrospectView:
         said = self._said.get(name)
         if said is not None and said[0] == number and said[1] is key_set and now < said[2].good_until:
             self._said.move_to_end(name)
-            return said[2].answer
+            return self._counted(said[2])
         judged = self._at_hand.judge(request, now=now)
         if judged.good_until:
             self._said[name] = number, key_set, judged
             while len(self._said) > MAX_SAID:
                 self._said.popitem(last=False)
+        return self._counted(judged)
+
+    def _counted(self, judged: Judged) -> Answer:
+        self._limits.admit(judged.caller_id)
+        self._limits.served(judged.caller_id)
         return judged.answer
 
     def _name(self, request: Incoming) -> bytes:

@@ -2,37 +2,51 @@
 
 from functools import partial
 
-from authserver.errors import InvalidClient, InvalidClientCredentials
+from authserver.errors import InvalidClient, InvalidClientCredentials, TooManyRequests
 from authserver.protocol import render, token_request
+from authserver.protocol.client import Client
 from authserver.protocol.render import Answer
+from authserver.protocol.source_address import UNKNOWN
 from authserver.protocol.token_request import TokenRequest
 from authserver.services.at_hand import Present
 from authserver.services.client_authentication import Proof
+from authserver.services.limits import Limits
 from authserver.services.ports import ClaimOutcome, ClaimQueue
 from authserver.services.token_issuance import TokenIssuance
 from authserver.web.direct_path import Later
 from authserver.web.forms import form_pairs
 from authserver.web.incoming import Incoming
+from authserver.web.limited import counted
 
 
 class TokenView:
     """The token endpoint (RFC 6749 section 3.2). `at_hand` is the same use case over what needs no waiting."""
 
     def __init__(
-        self, issuance: TokenIssuance, *, at_hand: TokenIssuance, present: Present, claims: ClaimQueue
+        self, issuance: TokenIssuance, *, at_hand: TokenIssuance, present: Present, claims: ClaimQueue, limits: Limits
     ) -> None:
+        self._limits = limits
         self._issuance, self._at_hand, self._present, self._claims = issuance, at_hand, present, claims
         self._delivered = False
 
     def answer(self, request: Incoming, *, now: int) -> Answer:
         """Return the token response; raises AuthServerError."""
-        return render.json_answer(self._issuance.issue(_asked(request), now=now))
+        return counted(lambda: self._answer(request, now), self._limits, source=request.source)
+
+    def _answer(self, request: Incoming, now: int) -> Answer:
+        asked = _asked(request)
+        return self._issued(self._issuance.authentication.authenticate(asked.client, now=now), asked, now)
 
     def begin(self, request: Incoming, *, now: int, later: Later) -> None:
         """Prove the client with what is at hand, let its jti be claimed together with others, and go on then."""
         asked = _asked(request)
         self._present.take_any()
         proof = self._at_hand.authentication.prove(asked.client, now=now)
+        try:
+            self._limits.admit(proof.client.id)
+        except TooManyRequests as error:
+            later.finish(partial(_refuse, error))  # proven once is enough: a thread would prove it again
+            return
         number = self._present.oldest
         if not self._delivered:
             self._claims.deliver_by(later.soon)
@@ -48,14 +62,30 @@ class TokenView:
         self._claims.submit(proof.client.id, proof.assertion.jti, until=proof.assertion.until, done=claimed)
 
     def _proven_anew(self, asked: TokenRequest, outcome: ClaimOutcome, *, now: int) -> Answer:
-        proof = self._issuance.authentication.prove(asked.client, now=now)
-        return self._claimed(asked, proof, outcome, now=now)
+        def work() -> Answer:
+            proof = self._issuance.authentication.prove(asked.client, now=now)
+            return self._accepted(asked, proof, outcome, now=now)
+
+        return counted(work, self._limits, source=asked.client.source or UNKNOWN)
 
     def _claimed(self, asked: TokenRequest, proof: Proof, outcome: ClaimOutcome, *, now: int) -> Answer:
+        work = partial(self._accepted, asked, proof, outcome, now=now)
+        return counted(work, self._limits, source=asked.client.source or UNKNOWN)
+
+    def _accepted(self, asked: TokenRequest, proof: Proof, outcome: ClaimOutcome, *, now: int) -> Answer:
         if outcome.failure is not None:
             raise outcome.failure
         client = self._issuance.authentication.accept(proof, claimed=outcome.claimed)
-        return render.json_answer(self._issuance.issue_to(client, asked, now=now))
+        return self._issued(client, asked, now)
+
+    def _issued(self, client: Client, asked: TokenRequest, now: int) -> Answer:
+        issued = self._issuance.issue_to(client, asked, now=now)
+        self._limits.served(client.id)
+        return render.json_answer(issued)
+
+
+def _refuse(error: TooManyRequests) -> Answer:
+    raise error
 
 
 def _asked(request: Incoming) -> TokenRequest:

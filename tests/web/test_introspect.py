@@ -324,7 +324,7 @@ def test_a_caller_that_guesses_is_slowed_down(server: Server, parts: Parts, tmp_
         later = limited.introspect("another guess")
 
     assert [answer.status_code for answer in guesses] == [200, 200, 429, 429]
-    assert (guesses[2].headers["Retry-After"], guesses[2].json["error"]) == ("60", "invalid_request")
+    assert (guesses[2].headers["Retry-After"], guesses[2].json["error"]) == ("60", "slow_down")
     assert [answer.json for answer in (expired, later)] == [{"active": False}] * 2
 
 
