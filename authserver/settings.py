@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         1_000, ge=1, description="Tokens that are none of ours a caller may introspect in a minute, per process."
     )
     client_rate: int = Field(
-        10_000, ge=0, description="Requests of one proven client in a second, of all processes together; 0: no limit."
+        0, ge=0, description="Requests of one proven client in a second, by all processes together; 0: no limit."
     )
     client_failures: int = Field(
         600, ge=0, description="Refused requests of one proven client in a minute; further ones get 429; 0: no limit."

@@ -59,10 +59,11 @@ class Budget:
     def spend(self, name: str) -> None:
         """Count one."""
         with self._lock:
-            now = self._ticks()
-            self._add(name, 1, now)
-            self._untold[name] = self._untold.get(name, 0) + 1
-            if len(self._whole_at) > self._max_kept:
+            now, whole_at, untold = self._ticks(), self._whole_at, self._untold
+            owed_until = whole_at.get(name, now)
+            whole_at[name] = (now if owed_until < now else owed_until) + self._step
+            untold[name] = untold.get(name, 0) + 1
+            if len(whole_at) > self._max_kept:
                 self._make_room(now)
 
     def learn(self, spent: Mapping[str, int]) -> None:
@@ -70,7 +71,7 @@ class Budget:
         with self._lock:
             now = self._ticks()
             for name, count in spent.items():
-                self._add(name, count, now)
+                self._whole_at[name] = max(now, self._whole_at.get(name, now)) + count * self._step
             if len(self._whole_at) > self._max_kept:
                 self._make_room(now)
 
@@ -83,10 +84,6 @@ class Budget:
             for name in told:
                 del self._untold[name]
         return told
-
-    def _add(self, name: str, count: int, now: float) -> None:
-        whole_at = self._whole_at.get(name, now)
-        self._whole_at[name] = (now if whole_at < now else whole_at) + count * self._step
 
     def _make_room(self, now: float) -> None:
         """Forget who has a whole budget; then, if that is not enough, the tenth that is known longest."""
