@@ -5,7 +5,7 @@ import pytest
 from authserver.adapters.memory import MemoryStores
 from authserver.adapters.sql.stores import SqlStores
 from authserver.errors import StorageUnavailable
-from authserver.services.key_uses import KeyUses
+from authserver.services.key_uses import MAX_NOTED, KeyUses
 
 Stores = MemoryStores | SqlStores
 SPENT = {"client_rate": {"acme": 7}}
@@ -81,3 +81,17 @@ def test_old_notices_are_taken_down(stores: Stores) -> None:
     board.publish("two", {1: SPENT}, now=200)
 
     assert (board.purge(before=200), board.others("three", since=0)) == (1, {"two": {1: SPENT}})
+
+
+def test_what_is_noted_is_bounded_and_of_the_latest_hour() -> None:
+    """A process that is asked about very many keys forgets that it noted some: each costs one more write."""
+    stores = MemoryStores()
+    uses = KeyUses(stores.key_uses)
+    for number in range(MAX_NOTED + 10):
+        uses.note(f"key-{number}", now=3_600)
+
+    uses.flush()
+    uses.flush()
+
+    kept = stores.key_uses.last_used([f"key-{number}" for number in range(MAX_NOTED + 10)])
+    assert len(kept) == MAX_NOTED
