@@ -8,8 +8,8 @@ from authserver.adapters.sql.database import Database
 from authserver.adapters.sql.engine import WAIT_SECONDS
 from authserver.adapters.sql.failover import FailoverFence
 from authserver.adapters.sql.jtis import SqlReplayGuard, SqlRevocationList
-from authserver.adapters.sql.nearby import NearbyResources
 from authserver.adapters.sql.key_uses import SqlKeyUseStore
+from authserver.adapters.sql.nearby import NearbyResources
 from authserver.adapters.sql.receipts import SqlReceiptStore
 from authserver.adapters.sql.resources import SqlResourceStore
 from authserver.adapters.sql.spendings import SqlSpendingBoard
