@@ -31,6 +31,7 @@ from authserver.web.diagnose import diagnosis_blueprint
 from authserver.web.direct import DirectEndpoint
 from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, View
 from authserver.web.health import health_blueprint
+from authserver.web.history import history_blueprint
 from authserver.web.introspect import IntrospectView, QuickIntrospectView, revocation_blueprint
 from authserver.web.metrics import metrics_blueprint
 from authserver.web.register import registration_blueprint
@@ -129,6 +130,7 @@ def create_app(
     app.register_blueprint(verify_blueprint(use.forward_auth))
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
+    app.register_blueprint(history_blueprint(use.registration, use.authorization, issuer=settings.issuer))
     app.register_blueprint(_well_known(settings, parts))
     app.register_blueprint(health_blueprint(lambda: use.readiness.require(now=clock.now())))
     if meter is not None and settings.metrics != "off":
