@@ -131,8 +131,9 @@ def test_history_since_a_moment(server: Server) -> None:
         "_cursor=1.x.a",
         "_at=2020",
         "_count=1&_count=2",
-    ]
-    + ["_page=1&_cursor=1.1.a", "_count="],
+        "_page=1&_cursor=1.1.a",
+        "_count=",
+    ],
 )
 def test_a_history_parameter_that_is_not_understood_is_refused(server: Server, query: str) -> None:
     """X14: nothing is passed over; the parameter is named."""
