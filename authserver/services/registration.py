@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from authserver.errors import BadRequest, InvalidResource, Issue, NotFound, VersionConflict
+from authserver.errors import BadRequest, InvalidResource, Issue, NotFound
 from authserver.protocol import client as client_protocol
 from authserver.protocol import policy as policy_protocol
 from authserver.protocol.client import ClientRules
@@ -62,11 +62,12 @@ class Registration:
         now: int,
         if_match: int | None = None,
         revoke_tokens: bool = False,
+        only_new: bool = False,
     ) -> StoredResource:
         """Store a new version of a valid resource and return it; `now` in microseconds.
 
         `revoke_tokens` ends every access token of the client with the same write, for a change of keys after a
-        loss (threat C14). Raises InvalidResource with every finding, or VersionConflict.
+        loss (threat C14). Raises InvalidResource with every finding, VersionConflict, or AlreadyExists if `only_new`.
         """
         reading = self._client(resource_id, body) if resource_type == CLIENT else self._policy(resource_id, body)
         before = self.store.get(resource_type, resource_id)
@@ -79,6 +80,7 @@ class Registration:
             secret_hash=None if reading.secret is None else self.hasher.hash(reading.secret),
             links=reading.links,
             revoke_tokens=revoke_tokens,
+            only_new=only_new,
         )
         self._record("resource_put", stored, actor)
         if before is not None and before.generation == stored.generation and _keys(before) != _keys(stored):
@@ -88,10 +90,10 @@ class Registration:
     def create(
         self, resource_type: str, resource_id: str, body: Mapping[str, Any], *, actor: str, now: int
     ) -> StoredResource:
-        """Store the first version of a new resource; raises VersionConflict when the id is in use."""
-        if self.store.get(resource_type, resource_id) is not None:
-            raise VersionConflict(detail=f"{resource_type}/{resource_id} exists")
-        return self.put(resource_type, resource_id, body, actor=actor, now=now)
+        """Store the first version of a new resource; raises AlreadyExists when the id is in use, InvalidResource."""
+        if client_protocol.RESOURCE_ID.fullmatch(resource_id) is None:
+            raise InvalidResource((Issue(f"{resource_type}.id", "an id is 1 to 64 of A-Z a-z 0-9 - .", "value"),))
+        return self.put(resource_type, resource_id, body, actor=actor, now=now, only_new=True)
 
     def revoke_tokens(self, client_id: str, *, actor: str) -> None:
         """End every access token of the client at once, by one write (row X46). Raises NotFound."""

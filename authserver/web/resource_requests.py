@@ -62,6 +62,13 @@ def json_body(resource_type: str) -> dict[str, Any]:
     return body
 
 
+def patch_body(resource_type: str) -> Any:
+    """Return the body of a PATCH; raises BadRequest, InvalidResource or UnsupportedMediaType."""
+    if request.mimetype != JSON_PATCH:
+        raise UnsupportedMediaType(f"The Content-Type must be {JSON_PATCH}.")
+    return parsed_json(resource_type)
+
+
 def parsed_json(resource_type: str) -> Any:
     """Return the body as JSON of one reading; raises BadRequest or InvalidResource."""
     try:
