@@ -39,6 +39,7 @@ from authserver.web.resources import resources_blueprint
 from authserver.web.token import TokenView
 from authserver.web.verify import verify_blueprint
 from authserver.web.well_known import well_known_blueprint
+from authserver.web.yaml_answers import speak_yaml
 
 __all__ = [
     "AtHand",
@@ -129,8 +130,8 @@ def create_app(
     app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
-    app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
-    app.register_blueprint(history_blueprint(use.registration, use.authorization, issuer=settings.issuer))
+    for blueprint in (resources_blueprint, history_blueprint):
+        app.register_blueprint(speak_yaml(blueprint(use.registration, use.authorization, issuer=settings.issuer)))
     app.register_blueprint(_well_known(settings, parts))
     app.register_blueprint(health_blueprint(lambda: use.readiness.require(now=clock.now())))
     if meter is not None and settings.metrics != "off":

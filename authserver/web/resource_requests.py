@@ -14,7 +14,7 @@ from authserver.errors import (
     UnsupportedMediaType,
     VersionConflict,
 )
-from authserver.protocol import strict_json
+from authserver.protocol import strict_json, strict_yaml
 from authserver.protocol.client import RESOURCE_ID
 from authserver.protocol.policy import PolicyRequest
 from authserver.services.authorization import Authorization, Caller
@@ -24,6 +24,7 @@ from authserver.web.callers import caller_of
 from authserver.web.incoming import of_framework
 
 JSON_TYPES = ("application/json", "application/fhir+json")
+YAML_TYPES = ("text/yaml", "application/yaml", "application/x-yaml")
 JSON_PATCH = "application/json-patch+json"
 _ENTITY_TAG = re.compile(r'(?:W/)?"?([0-9]{1,18})"?', re.ASCII)
 
@@ -53,10 +54,16 @@ class Door:
 
 
 def json_body(resource_type: str) -> dict[str, Any]:
-    """Return the body of the request, one object; raises BadRequest, InvalidResource or UnsupportedMediaType."""
-    if request.mimetype not in JSON_TYPES:
-        raise UnsupportedMediaType
-    body = parsed_json(resource_type)
+    """Return the body of the request, one object in JSON or YAML.
+
+    Raises BadRequest, InvalidResource or UnsupportedMediaType.
+    """
+    if request.mimetype in YAML_TYPES:
+        body = _parsed_yaml(resource_type)
+    elif request.mimetype in JSON_TYPES:
+        body = parsed_json(resource_type)
+    else:
+        raise UnsupportedMediaType("The Content-Type must be application/json, application/fhir+json or text/yaml.")
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", reason="json_malformed")
     return body
@@ -77,6 +84,15 @@ def parsed_json(resource_type: str) -> Any:
         raise InvalidResource((Issue(resource_type, str(error), "structure"),)) from error
     except strict_json.MalformedJson as error:
         raise BadRequest(f"The body is not acceptable JSON: {error}.", reason="json_malformed") from error
+
+
+def _parsed_yaml(resource_type: str) -> Any:
+    try:
+        return strict_yaml.loads(request.get_data(cache=False))
+    except strict_yaml.DuplicateKey as error:
+        raise InvalidResource((Issue(resource_type, str(error), "structure"),)) from error
+    except strict_yaml.MalformedYaml as error:
+        raise BadRequest(f"The body is not acceptable YAML: {error}.", reason="yaml_malformed") from error
 
 
 def version_to_match(registration: Registration, resource_type: str, resource_id: str) -> int | None:
