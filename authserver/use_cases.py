@@ -1,7 +1,7 @@
 """The use cases, wired from settings and adapters: once over what asks, once over what is at hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from authserver import clock
@@ -26,11 +26,13 @@ from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
 from authserver.services.guess_limit import GuessLimit
 from authserver.services.key_alarm import AlarmingJwks
+from authserver.services.key_health import KeyHealth, Unwatched
 from authserver.services.ports import (
     AuditLog,
     Changes,
     ClaimQueue,
     JwksSource,
+    JwksWatch,
     ReceiptLog,
     ReceiptStore,
     ReplayGuard,
@@ -45,6 +47,7 @@ from authserver.services.registration import Registration
 from authserver.services.registry import RegistrationsAtHand, Registry
 from authserver.services.token_introspection import TokenIntrospection
 from authserver.services.token_issuance import IssuanceRules, TokenIssuance
+from authserver.services.validation import Validation
 from authserver.settings import Settings
 
 
@@ -93,6 +96,7 @@ class Parts:
     audit_log: AuditLog
     receipt_log: ReceiptLog
     check_signature: SignatureCheck = jose.check_signature
+    jwks_watch: JwksWatch = field(default_factory=Unwatched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ class Services:
     forward_auth: ForwardAuth
     dynamic_registration: DynamicRegistration
     readiness: Readiness
+    validation: Validation
+    key_health: KeyHealth
     at_hand: "AtHand"
 
 
@@ -157,6 +163,8 @@ def build_services(settings: Settings, parts: Parts) -> Services:
             registration, parts.audit_log, active=settings.registered_clients_active
         ),
         readiness=readiness(parts),
+        validation=Validation(authentication.jwks_source),
+        key_health=KeyHealth(authentication.jwks_source, parts.jwks_watch),
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
 

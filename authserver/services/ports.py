@@ -1,7 +1,7 @@
 """What the use cases need from the outside world, as narrow Protocols. Adapters implement them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from authserver.errors import Unavailable
@@ -167,6 +167,31 @@ class JwksSource(Protocol):
 
     def proven(self, jwks_uri: str, *, source: str | None) -> None:
         """Tell that an assertion from this source was verified by a key of the address, so the fetch was right."""
+
+
+@dataclass(frozen=True, slots=True)
+class JwksSnapshot:
+    """What is known of one address, for the operator. Times are epoch seconds, None when it never happened.
+
+    `fetches` counts requests sent or refused by this server's own limits; `failures` those in a row.
+    `fresh_seconds` is how long the held set, `keys`, may still be used, 0 and None when there is none.
+    """
+
+    last_fetch: int | None = None
+    last_success: int | None = None
+    failing_since: int | None = None
+    last_reason: str | None = None
+    fetches: int = 0
+    failures: int = 0
+    fresh_seconds: float = 0.0
+    keys: JwkSet | None = field(default=None, repr=False, compare=False)
+
+
+class JwksWatch(Protocol):
+    """What a process knows of the addresses of keys, without asking anybody."""
+
+    def snapshot(self, jwks_uri: str) -> JwksSnapshot | None:
+        """Return what is known of the address, None when nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Registration:
         `revoke_tokens` ends every access token of the client with the same write, for a change of keys after a
         loss (threat C14). Raises InvalidResource with every finding, VersionConflict, or AlreadyExists if `only_new`.
         """
-        reading = self._client(resource_id, body) if resource_type == CLIENT else self._policy(resource_id, body)
+        reading = self._read(resource_type, resource_id, body)
         before = self.store.get(resource_type, resource_id)
         stored = self.store.put(
             resource_type,
@@ -126,6 +126,13 @@ class Registration:
         if stored is not None:
             self._record("resource_deleted", stored, actor)
         return stored
+
+    def check(self, resource_type: str, resource_id: str, body: Mapping[str, Any]) -> None:
+        """Judge a resource as put() would, storing nothing; raises InvalidResource with every finding."""
+        self._read(resource_type, resource_id, body)
+
+    def _read(self, resource_type: str, resource_id: str, body: Mapping[str, Any]) -> _Reading:
+        return self._client(resource_id, body) if resource_type == CLIENT else self._policy(resource_id, body)
 
     def _client(self, client_id: str, body: Mapping[str, Any]) -> _Reading:
         client_protocol.from_resource(body, client_id=client_id, rules=self.rules)
