@@ -1,5 +1,6 @@
 """Register Clients and AccessPolicies: read, judge, store a version. What is not valid changes nothing."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ class Registration:
         stored = self.store.put(
             resource_type,
             resource_id,
-            {name: value for name, value in body.items() if name not in _NOT_STORED},
+            _kept(body),
             now=now,
             if_match=if_match,
             secret_hash=None if reading.secret is None else self.hasher.hash(reading.secret),
@@ -127,21 +128,48 @@ class Registration:
             self._record("resource_deleted", stored, actor)
         return stored
 
-    def check(self, resource_type: str, resource_id: str, body: Mapping[str, Any]) -> None:
-        """Judge a resource as put() would, storing nothing; raises InvalidResource with every finding."""
-        self._read(resource_type, resource_id, body)
+    def check(
+        self,
+        resource_type: str,
+        resource_id: str,
+        body: Mapping[str, Any],
+        *,
+        pending: frozenset[str] = frozenset(),
+    ) -> None:
+        """Judge a resource as put() would, storing nothing; raises InvalidResource with every finding.
 
-    def _read(self, resource_type: str, resource_id: str, body: Mapping[str, Any]) -> _Reading:
-        return self._client(resource_id, body) if resource_type == CLIENT else self._policy(resource_id, body)
+        `pending` are ids of clients that a policy may name although they are not registered yet.
+        """
+        self._read(resource_type, resource_id, body, pending)
+
+    def is_current(self, resource_type: str, resource_id: str, body: Mapping[str, Any]) -> bool:
+        """Say whether put() would store what is stored: the same body and secret, and links to clients as they live.
+
+        Raises InvalidResource.
+        """
+        reading, stored = self._read(resource_type, resource_id, body), self.store.get(resource_type, resource_id)
+        if stored is None or _canonical(stored.body) != _canonical(_kept(body)):
+            return False
+        if reading.secret is not None and not self.hasher.verify(reading.secret, stored.secret_hash):
+            return False
+        found = (self.store.linked(resource_type, (link,)) for link in reading.links)
+        return all(any(one.id == resource_id for one in filed) for filed in found)
+
+    def _read(
+        self, resource_type: str, resource_id: str, body: Mapping[str, Any], pending: frozenset[str] = frozenset()
+    ) -> _Reading:
+        if resource_type == CLIENT:
+            return self._client(resource_id, body)
+        return self._policy(resource_id, body, pending)
 
     def _client(self, client_id: str, body: Mapping[str, Any]) -> _Reading:
         client_protocol.from_resource(body, client_id=client_id, rules=self.rules)
         return _Reading(secret=body.get("secret"))
 
-    def _policy(self, policy_id: str, body: Mapping[str, Any]) -> _Reading:
+    def _policy(self, policy_id: str, body: Mapping[str, Any], pending: frozenset[str]) -> _Reading:
         read = policy_protocol.from_resource(body, policy_id=policy_id)
         registered = {client_id: self.store.get(CLIENT, client_id) for client_id in sorted(read.clients)}
-        unknown = [client_id for client_id, stored in registered.items() if stored is None]
+        unknown = [client_id for client_id, stored in registered.items() if stored is None and client_id not in pending]
         if unknown:
             names = ", ".join(unknown)
             raise InvalidResource((Issue("AccessPolicy.link", f"no such Client: {names}", "not-found"),))
@@ -152,6 +180,16 @@ class Registration:
         self.audit_log.record(
             event, resource=f"{stored.resource_type}/{stored.id}", version_id=stored.version_id, actor=actor
         )
+
+
+def _kept(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a body is stored as its owner wrote it."""
+    return {name: value for name, value in body.items() if name not in _NOT_STORED}
+
+
+def _canonical(body: Mapping[str, Any]) -> str:
+    """Return the same text for the same JSON, whatever the order of its members; true is not 1."""
+    return json.dumps(body, sort_keys=True)
 
 
 def _keys(stored: StoredResource) -> tuple[object, object]:
