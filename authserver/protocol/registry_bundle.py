@@ -64,6 +64,15 @@ def wanted(document: Any, variables: Mapping[str, str], *, bundle_only: bool = F
     return tuple(sorted(read, key=lambda one: TYPES.index(one.resource_type)))
 
 
+def escaped(value: Any) -> Any:
+    """Return the value such that wanted() reads it as it is, whatever looks like a variable in its texts."""
+    if isinstance(value, dict):
+        return {name: escaped(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [escaped(member) for member in value]
+    return _VARIABLE.sub(lambda match: f"${match[0]}", value) if isinstance(value, str) else value
+
+
 def _filled(value: Any, variables: Mapping[str, str], place: str, issues: list[Issue]) -> Any:
     """Return the value with its variables; one that is not set is a finding."""
     if isinstance(value, dict):

@@ -187,10 +187,10 @@ def _is_text(value: object) -> bool:
 
 def _link(_name: str, value: str) -> Test:
     wanted = frozenset(text if "/" in text else f"Client/{text}" for text in value.split(","))
-    return lambda one: any(_reference(link) in wanted for link in one.body.get("link", ()))
+    return lambda one: any(reference(link) in wanted for link in one.body.get("link", ()))
 
 
-def _reference(link: Mapping[str, Any]) -> str:
+def reference(link: Mapping[str, Any]) -> str:
     """Return a link in one form: `{id, resourceType}` and `{reference}` are equal (row X20)."""
     return str(link.get("reference") or f"{link.get('resourceType')}/{link.get('id')}")
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from authserver.errors import InvalidResource
-from authserver.protocol.registry_bundle import Wanted, parse, wanted
+from authserver.protocol.registry_bundle import Wanted, escaped, parse, wanted
 
 CLIENT = {"resourceType": "Client", "id": "acme"}
 POLICY = {"resourceType": "AccessPolicy", "id": "acme", "engine": "allow"}
@@ -121,3 +121,13 @@ def test_a_file_that_has_no_one_meaning_is_refused(data: bytes, name: str) -> No
         parse(data, name=name)
 
     assert [issue.code for issue in refused.value.findings] == ["structure"]
+
+
+@pytest.mark.parametrize("text", ["${A}", "$${A}", "$$${A}", "${1}", "${", "a ${A} b ${B}", "$A", "plain"])
+def test_an_escaped_text_is_read_as_it_was(text: str) -> None:
+    """What is exported is no variable by accident."""
+    resource = {**CLIENT, "details": {"a": [text]}}
+
+    (read,) = wanted(escaped(resource), {"A": "never"})
+
+    assert read.body == resource
