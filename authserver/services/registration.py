@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from authserver.errors import BadRequest, InvalidResource, Issue, NotFound
 from authserver.protocol import client as client_protocol
 from authserver.protocol import policy as policy_protocol
-from authserver.protocol.client import ClientRules
+from authserver.protocol.client import Client, ClientRules
 from authserver.protocol.render import instant
 from authserver.services.ports import (
     ACCESS_POLICY,
@@ -20,6 +20,7 @@ from authserver.services.ports import (
     StoredResource,
 )
 from authserver.services.registry import policy_link
+from authserver.services.tenant_store import TenantStore
 
 ROOT = "root"
 _NOT_STORED = ("id", "resourceType", "meta", "secret")
@@ -35,12 +36,22 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The registry's use cases. `actor` is the id of the client that makes the change, for the record."""
+    """The registry's use cases. `actor` is the id of the client that makes the change, for the record.
+
+    With a `tenant` everything is about that tenant's resources alone; what belongs to others is not there.
+    """
 
     store: ResourceStore
     hasher: SecretHasher
     audit_log: AuditLog
     rules: ClientRules
+    tenant: str | None = None
+
+    def seen_by(self, caller: Client) -> Self:
+        """Return the registry as this caller may see and change it: all of it, or its own tenant's part."""
+        if caller.tenant is None:
+            return self
+        return replace(self, store=TenantStore(self.store, caller.tenant), tenant=caller.tenant)
 
     def get(self, resource_type: str, resource_id: str) -> StoredResource:
         """Return the current version; raises NotFound."""
@@ -162,8 +173,14 @@ class Registration:
             return self._client(resource_id, body)
         return self._policy(resource_id, body, pending)
 
+    def _require_own(self, path: str, *, own: bool) -> None:
+        """Keep a tenant's administrator to its tenant: neither for others nor for everybody."""
+        if self.tenant is not None and not own:
+            raise InvalidResource((Issue(path, f"must be of your own tenant, {self.tenant}", "business-rule"),))
+
     def _client(self, client_id: str, body: Mapping[str, Any]) -> _Reading:
         client_protocol.from_resource(body, client_id=client_id, rules=self.rules)
+        self._require_own("Client.tenant", own=body.get("tenant") == self.tenant)
         return _Reading(secret=body.get("secret"))
 
     def _policy(self, policy_id: str, body: Mapping[str, Any], pending: frozenset[str]) -> _Reading:
@@ -174,7 +191,9 @@ class Registration:
             names = ", ".join(unknown)
             raise InvalidResource((Issue("AccessPolicy.link", f"no such Client: {names}", "not-found"),))
         links = tuple(policy_link(s.id, s.generation) for s in registered.values() if s is not None)
-        return _Reading(links=links or (UNLINKED,))
+        filed = links or (UNLINKED,)
+        self._require_own("AccessPolicy.link", own=UNLINKED not in filed)
+        return _Reading(links=filed)
 
     def _record(self, event: str, stored: StoredResource, actor: str) -> None:
         self.audit_log.record(

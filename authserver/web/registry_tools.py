@@ -28,23 +28,25 @@ def registry_tools_blueprint(
 
     @blueprint.post(f"/<{_TYPES}:resource_type>/$validate")
     def validate(resource_type: str) -> Response:
-        door.require(resource_type, None, interaction="registry-validate", letter="r")
-        return judged(resource_type, None, json_body(resource_type))
+        caller = door.require(resource_type, None, interaction="registry-validate", letter="r")
+        return judged(registration.seen_by(caller.client), resource_type, None, json_body(resource_type))
 
     @blueprint.post(f"/<{_TYPES}:resource_type>/<resource_id>/$validate")
     def validate_instance(resource_type: str, resource_id: str) -> Response:
-        door.require(resource_type, resource_id, interaction="registry-validate", letter="r")
+        caller = door.require(resource_type, resource_id, interaction="registry-validate", letter="r")
+        seen = registration.seen_by(caller.client)
         # Without a body it is what is stored that is looked at, by the rules and settings of today.
-        body = json_body(resource_type) if request.mimetype else registration.get(resource_type, resource_id).body
-        return judged(resource_type, resource_id, body)
+        body = json_body(resource_type) if request.mimetype else seen.get(resource_type, resource_id).body
+        return judged(seen, resource_type, resource_id, body)
 
     @blueprint.get(f"/{CLIENT}/<resource_id>/$keys")
     def keys(resource_id: str) -> Response:
-        door.require(CLIENT, resource_id, interaction="client-keys", letter="r")
-        return respond(render.json_answer(key_health.of_client(registration, resource_id, now=clock.now())))
+        caller = door.require(CLIENT, resource_id, interaction="client-keys", letter="r")
+        seen = registration.seen_by(caller.client)
+        return respond(render.json_answer(key_health.of_client(seen, resource_id, now=clock.now())))
 
-    def judged(resource_type: str, resource_id: str | None, body: Mapping[str, Any]) -> Response:
-        found = validation.issues(registration, resource_type, resource_id, body, now=clock.now())
+    def judged(seen: Registration, resource_type: str, resource_id: str | None, body: Mapping[str, Any]) -> Response:
+        found = validation.issues(seen, resource_type, resource_id, body, now=clock.now())
         return respond(render.outcome(found or (_FINE,)))
 
     return blueprint

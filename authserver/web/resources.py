@@ -22,95 +22,101 @@ class Resources:
 
     def __init__(self, registration: Registration, authorization: Authorization, *, issuer: str) -> None:
         self._registration, self._door, self._answers = registration, Door(authorization), ResourceAnswers(issuer)
-        self._changes = ConditionalChanges(registration)
 
     def search(self, resource_type: str) -> Response:
         """GET /Client: a page of what matches, as a searchset Bundle."""
-        self._door.require(resource_type, None, interaction="search-type", letter="s")
+        registration = self._open(resource_type, None, interaction="search-type", letter="s")[1]
         search = registry_search.parse(resource_type, list(request.args.items(multi=True)))
-        found = RegistryView(self._registration.store).search(resource_type, search)
+        found = RegistryView(registration.store).search(resource_type, search)
         return self._answers.found(resource_type, search, found)
 
     def read(self, resource_type: str, resource_id: str) -> Response:
         """GET /Client/{id}."""
-        self._door.require(resource_type, resource_id, interaction="read", letter="r")
-        return self._answers.shown(self._registration.get(resource_type, resource_id))
+        registration = self._open(resource_type, resource_id, interaction="read", letter="r")[1]
+        return self._answers.shown(registration.get(resource_type, resource_id))
 
     def create(self, resource_type: str) -> Response:
         """POST /Client: 201; the body's id, or a random one."""
-        caller = self._door.require(resource_type, None, interaction="create", letter="c")
-        stored = self._changes.create(
-            resource_type, json_body(resource_type), actor=caller.client.id, now=clock.now_microseconds()
+        actor, registration = self._open(resource_type, None, interaction="create", letter="c")
+        stored = ConditionalChanges(registration).create(
+            resource_type, json_body(resource_type), actor=actor, now=clock.now_microseconds()
         )
         return self._answers.shown(stored, status=201)
 
     def put(self, resource_type: str, resource_id: str) -> Response:
         """PUT /Client/{id}: 201 for a new id, 200 for a new version."""
-        caller = self._door.require(resource_type, resource_id, interaction="update", letter="u")
-        stored = self._registration.put(
+        actor, registration = self._open(resource_type, resource_id, interaction="update", letter="u")
+        stored = registration.put(
             resource_type,
             resource_id,
             json_body(resource_type),
-            actor=caller.client.id,
+            actor=actor,
             now=clock.now_microseconds(),
-            if_match=version_to_match(self._registration, resource_type, resource_id),
+            if_match=version_to_match(registration, resource_type, resource_id),
             revoke_tokens=resource_requests.revoke_tokens(resource_type),
         )
         return self._put(stored)
 
     def put_where(self, resource_type: str) -> Response:
         """PUT /Client?criteria: none matches, 201; one, 200; several, 412."""
-        caller = self._door.require(resource_type, None, interaction="update", letter="us")
+        actor, registration = self._open(resource_type, None, interaction="update", letter="us")
         search = registry_search.criteria(resource_type, list(request.args.items(multi=True)))
         body, now = json_body(resource_type), clock.now_microseconds()
-        return self._put(self._changes.put(resource_type, search, body, actor=caller.client.id, now=now))
+        return self._put(ConditionalChanges(registration).put(resource_type, search, body, actor=actor, now=now))
 
     def patch(self, resource_type: str, resource_id: str) -> Response:
         """PATCH /Client/{id} with a JSON Patch."""
-        caller = self._door.require(resource_type, resource_id, interaction="patch", letter="u")
-        stored = self._changes.patch(
+        actor, registration = self._open(resource_type, resource_id, interaction="patch", letter="u")
+        stored = ConditionalChanges(registration).patch(
             resource_type,
             resource_id,
             patch_body(resource_type),
-            actor=caller.client.id,
+            actor=actor,
             now=clock.now_microseconds(),
-            if_match=version_to_match(self._registration, resource_type, resource_id),
+            if_match=version_to_match(registration, resource_type, resource_id),
         )
         return self._answers.shown(stored)
 
     def delete(self, resource_type: str, resource_id: str) -> Response:
         """DELETE /Client/{id}: 200 with the last version, 204 when there is none or `_no-content=true`."""
-        caller = self._door.require(resource_type, resource_id, interaction="delete", letter="d")
+        actor, registration = self._open(resource_type, resource_id, interaction="delete", letter="d")
         without_body = resource_requests.flag("_no-content")
-        stored = self._registration.delete(
+        stored = registration.delete(
             resource_type,
             resource_id,
-            actor=caller.client.id,
+            actor=actor,
             now=clock.now_microseconds(),
-            if_match=version_to_match(self._registration, resource_type, resource_id),
+            if_match=version_to_match(registration, resource_type, resource_id),
         )
         return self._deleted(None if without_body else stored)
 
     def delete_where(self, resource_type: str) -> Response:
         """DELETE /Client?criteria: none matches, 204; one, as by its id; several, 412."""
-        caller = self._door.require(resource_type, None, interaction="delete", letter="ds")
+        actor, registration = self._open(resource_type, None, interaction="delete", letter="ds")
         without_body = resource_requests.flag("_no-content")
         search = registry_search.criteria(resource_type, resource_requests.pairs_without("_no-content"))
         now = clock.now_microseconds()
-        stored = self._changes.delete(resource_type, search, actor=caller.client.id, now=now)
+        stored = ConditionalChanges(registration).delete(resource_type, search, actor=actor, now=now)
         return self._deleted(None if without_body else stored)
 
     def revoke_tokens(self, resource_id: str) -> Response:
         """POST /Client/{id}/$revoke-tokens: every access token of the client is dead when this answers."""
-        caller = self._door.require(CLIENT, resource_id, interaction="client-revoke-tokens", letter="u")
-        self._registration.revoke_tokens(resource_id, actor=caller.client.id)
+        actor, registration = self._open(CLIENT, resource_id, interaction="client-revoke-tokens", letter="u")
+        registration.revoke_tokens(resource_id, actor=actor)
         return respond(render.informed("Every access token issued to this client until now is revoked."))
 
     def flush_keys(self, resource_id: str) -> Response:
         """POST /Client/{id}/$flush-keys: no process uses a key fetched before this answers."""
-        caller = self._door.require(CLIENT, resource_id, interaction="client-flush-keys", letter="u")
-        self._registration.flush_keys(resource_id, actor=caller.client.id, now=clock.now_microseconds())
+        actor, registration = self._open(CLIENT, resource_id, interaction="client-flush-keys", letter="u")
+        registration.flush_keys(resource_id, actor=actor, now=clock.now_microseconds())
         return respond(render.informed("Keys fetched for this client until now are used no more."))
+
+    def _open(
+        self, resource_type: str, resource_id: str | None, *, interaction: str, letter: str
+    ) -> tuple[str, Registration]:
+        """Return who is let in, and the registry as it may see and change it."""
+        caller = self._door.require(resource_type, resource_id, interaction=interaction, letter=letter)
+        return caller.client.id, self._registration.seen_by(caller.client)
 
     def _put(self, stored: StoredResource) -> Response:
         created = stored.created_at == stored.last_updated
