@@ -30,7 +30,7 @@ class ResourceAnswers:
 
     def shown(self, stored: StoredResource, *, status: int = 200) -> Response:
         """Return one resource; 304 to a GET whose If-None-Match names its version."""
-        if request.method == "GET" and is_held(stored.version_id):
+        if request.method in ("GET", "HEAD") and is_held(stored.version_id):
             return self.with_version(stored, Answer(304, dict(render.NO_STORE)))
         return self.with_version(stored, render.json_answer(representation(stored), status=status))
 
