@@ -166,6 +166,19 @@ def test_a_tenant_administers_its_own(shared: Server) -> None:
     assert statuses == [201, 200, 200, 200, 200, 200, 200, 201, 200, 200, 201]
 
 
+def test_a_policy_for_everybody_is_the_operators(shared: Server) -> None:
+    """It counts for the tenant's clients, and is nobody's to see, to change or to delete; nor is its deletion."""
+    shared.request("PUT", "/AccessPolicy/open", json={"engine": "allow"}, headers=basic())
+
+    listed = named(send(shared, "GET", "/AccessPolicy"))
+    history = named(send(shared, "GET", "/AccessPolicy/_history"))
+    read, deleted = (send(shared, method, "/AccessPolicy/open").status_code for method in ("GET", "DELETE"))
+
+    assert (listed, read, deleted) == (["AccessPolicy/admin-a", "AccessPolicy/client-a"], 404, 204)
+    assert set(history) == {"AccessPolicy/admin-a", "AccessPolicy/client-a"}
+    assert shared.request("GET", "/AccessPolicy/open", headers=basic()).status_code == 200
+
+
 def test_a_policy_of_two_tenants_is_the_operators(shared: Server) -> None:
     """Neither of them sees or deletes it."""
     for who in (ADMIN, basic("admin-b", SECRET)):
