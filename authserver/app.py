@@ -20,7 +20,6 @@ from authserver.adapters.sql.stores import SqlStores
 from authserver.protocol import assertion, metadata, source_address
 from authserver.protocol.jwks import JwkSet, parse_document
 from authserver.services.metering import Exposing, Meter, NoMeter
-from authserver.services.ports import JwksSource
 from authserver.settings import Settings
 from authserver.use_cases import AtHand, Parts, Services, Stores, build_services, client_rules
 from authserver.web import errors as web_errors
@@ -32,13 +31,16 @@ from authserver.web.diagnose import diagnosis_blueprint
 from authserver.web.direct import DirectEndpoint
 from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, View
 from authserver.web.health import health_blueprint
+from authserver.web.history import history_blueprint
 from authserver.web.introspect import IntrospectView, QuickIntrospectView, revocation_blueprint
 from authserver.web.metrics import metrics_blueprint
 from authserver.web.register import registration_blueprint
+from authserver.web.registry_tools import registry_tools_blueprint
 from authserver.web.resources import resources_blueprint
 from authserver.web.token import TokenView
 from authserver.web.verify import verify_blueprint
 from authserver.web.well_known import well_known_blueprint
+from authserver.web.yaml_answers import speak_yaml
 
 __all__ = [
     "AtHand",
@@ -69,10 +71,12 @@ def open_parts(settings: Settings, *, meter: Meter | None = None) -> Parts:
     stores = SqlStores(
         open_engine(settings.database_url), max_receipts=settings.receipt_limit, fence=_failover_fence(settings)
     )
+    jwks = _jwks_cache(settings, meter or NoMeter())
     return Parts(
         stores=stores,
         signer=open_signer(settings.keys_dir, algorithm=settings.signing_algorithm, times=settings.key_times),
-        jwks_source=_jwks_source(settings, meter or NoMeter()),
+        jwks_source=jwks,
+        jwks_watch=jwks,
         hasher=Argon2Hasher(),
         audit_log=LogAuditLog(),
         receipt_log=ReceiptWriter(stores.receipts),
@@ -136,7 +140,7 @@ def create_app(
     app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
-    app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
+    _register_registry(app, use, issuer=settings.issuer)
     app.register_blueprint(api_keys_blueprint(use.api_keys, use.authorization, issuer=settings.issuer))
     app.register_blueprint(_well_known(settings, parts))
     app.register_blueprint(health_blueprint(lambda: use.readiness.require(now=clock.now())))
@@ -147,6 +151,15 @@ def create_app(
     endpoints = direct_endpoints(settings, parts, use) if direct is None else direct
     app.wsgi_app = DirectPaths(app.wsgi_app, endpoints)  # type: ignore[method-assign]
     return app
+
+
+def _register_registry(app: Flask, use: Services, *, issuer: str) -> None:
+    for blueprint in (resources_blueprint, history_blueprint):
+        app.register_blueprint(speak_yaml(blueprint(use.registration, use.authorization, issuer=issuer)))
+    tools = registry_tools_blueprint(
+        use.registration, use.authorization, validation=use.validation, key_health=use.key_health
+    )
+    app.register_blueprint(speak_yaml(tools))
 
 
 def _well_known(settings: Settings, parts: Parts) -> Blueprint:
@@ -186,7 +199,7 @@ def _key_ages(parts: Parts) -> dict[str, float]:
     return {key.kid: clock.now() - key.created_at for key in parts.signer.list_keys()}
 
 
-def _jwks_source(settings: Settings, meter: Meter) -> JwksSource:
+def _jwks_cache(settings: Settings, meter: Meter) -> JwksCache:
     rules = client_rules(settings)
 
     def parse(document: bytes) -> JwkSet:

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     keys_dir: Path = Field(Path("keys"), description="Folder of the signing keys, mode 0700.")
     database_url: str = Field("", description="Database of the registry; default: SQLite in the instance folder.")
     root_secret: SecretStr | None = Field(None, description="Secret of the client root; default: made at first start.")
+    init_bundle: Path | None = Field(
+        None, description="Bundle (JSON or YAML) of Clients and AccessPolicies that each start registers."
+    )
     signing_algorithm: Literal["ES256", "RS256"] = Field("ES256", description="Algorithm of our access tokens.")
     jwks_max_age: int = Field(
         JWKS_MAX_AGE, ge=1, le=86_400, description="Seconds for which verifiers may keep our key set."

@@ -1,7 +1,7 @@
 """The use cases, wired from settings and adapters: once over what asks, once over what is at hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from authserver import clock
@@ -28,6 +28,7 @@ from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
 from authserver.services.guess_limit import GuessLimit
 from authserver.services.key_alarm import AlarmingJwks
+from authserver.services.key_health import KeyHealth, Unwatched
 from authserver.services.key_uses import KeyUses
 from authserver.services.limit_exchange import LimitExchange
 from authserver.services.limits import LimitRules, Limits
@@ -37,6 +38,7 @@ from authserver.services.ports import (
     Changes,
     ClaimQueue,
     JwksSource,
+    JwksWatch,
     ReceiptLog,
     ReceiptStore,
     ReplayGuard,
@@ -51,6 +53,7 @@ from authserver.services.registration import Registration
 from authserver.services.registry import RegistrationsAtHand, Registry
 from authserver.services.token_introspection import TokenIntrospection
 from authserver.services.token_issuance import IssuanceRules, TokenIssuance
+from authserver.services.validation import Validation
 from authserver.settings import Settings
 
 
@@ -111,6 +114,7 @@ class Parts:
     audit_log: AuditLog
     receipt_log: ReceiptLog
     check_signature: SignatureCheck = jose.check_signature
+    jwks_watch: JwksWatch = field(default_factory=Unwatched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,8 @@ class Services:
     readiness: Readiness
     api_keys: ApiKeys
     limits: Limits
+    validation: Validation
+    key_health: KeyHealth
     at_hand: "AtHand"
 
 
@@ -174,6 +180,8 @@ def build_services(settings: Settings, parts: Parts) -> Services:
             registration, parts.audit_log, active=settings.registered_clients_active
         ),
         readiness=readiness(parts),
+        validation=Validation(authentication.jwks_source),
+        key_health=KeyHealth(authentication.jwks_source, parts.jwks_watch),
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
 

@@ -13,6 +13,8 @@ COMMANDS = {
     "demo": LazyCommand("authserver.cli.demo:demo", "Walk through the whole flow against a real server."),
     "client": LazyCommand("authserver.cli.client:client", "Register clients, list, show, disable and delete them."),
     "apikey": LazyCommand("authserver.cli.apikey:apikey", "Make API keys for clients, list, rotate and revoke them."),
+    "apply": LazyCommand("authserver.cli.apply:apply", "Make a server have the clients and policies that files say."),
+    "export": LazyCommand("authserver.cli.apply:export", "Write every client and policy as YAML."),
     "token": LazyCommand("authserver.cli.token:token", "Get an access token with a client's private key."),
     "introspect": LazyCommand("authserver.cli.token:introspect", "Ask what an access token is worth."),
     "doctor": LazyCommand("authserver.cli.doctor:doctor", "Say what is wrong with a client and how to mend it."),

@@ -6,7 +6,8 @@ Doing it again changes nothing, so every start does it.
 import os
 import secrets
 import stat
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authserver import app as auth_app
@@ -17,7 +18,10 @@ from authserver.adapters.sql.revision import current_revision, is_current
 from authserver.adapters.sql.safe_server import require_safe_server
 from authserver.app import Parts
 from authserver.cli.configuration import Configuration, Role
-from authserver.cli.failures import Failure
+from authserver.cli.failures import Failure, WrongSettings
+from authserver.errors import InvalidResource, Issue
+from authserver.protocol import registry_bundle
+from authserver.services import init_bundle
 from authserver.services.ports import CLIENT
 from authserver.services.registration import ROOT, ensure_root
 from authserver.settings import Settings
@@ -28,11 +32,15 @@ SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What this start found or made. `new_root_secret` is set only when it was made just now; `notes` are warnings."""
+    """What this start found or made. `new_root_secret` is set only when it was made just now; `notes` are warnings.
+
+    `registered` says what became of the init bundle, None without one.
+    """
 
     root_secret_file: Path | None = None
     new_root_secret: str | None = None
     notes: tuple[str, ...] = ()
+    registered: str | None = None
 
 
 def prepare(configuration: Configuration, role: Role) -> Prepared:
@@ -87,7 +95,8 @@ def _upgrade(settings: Settings) -> None:
 def _root(configuration: Configuration) -> Prepared:
     parts = auth_app.open_parts(configuration.settings)
     try:
-        return _ensure_root(configuration, parts)
+        prepared = _ensure_root(configuration, parts)
+        return replace(prepared, registered=_init_bundle(configuration.settings, parts))
     finally:
         parts.stores.close()
 
@@ -103,6 +112,28 @@ def _ensure_root(configuration: Configuration, parts: Parts) -> Prepared:
     secret, is_new = _kept_secret(path)
     ensure_root(registration, secret=secret, now=clock.now_microseconds())
     return Prepared(path, secret if is_new else None)
+
+
+def _init_bundle(settings: Settings, parts: Parts) -> str | None:
+    """Register what the init bundle wants; raises WrongSettings with every finding and its path."""
+    path = settings.init_bundle
+    if path is None:
+        return None
+    registration = auth_app.build_services(settings, parts).registration
+    try:
+        document = registry_bundle.parse(path.read_bytes(), name=path.name)
+        wanted = registry_bundle.wanted(document, os.environ, bundle_only=True)
+        counts = init_bundle.register(registration, wanted, now=clock.now_microseconds())
+    except InvalidResource as error:
+        raise WrongSettings(_sentences(path, error.findings)) from error
+    except OSError as error:
+        raise WrongSettings(f"AUTHSERVER_INIT_BUNDLE: {path}: {error.strerror}") from error
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("created", "changed", "unchanged"))
+
+
+def _sentences(path: Path, findings: Iterable[Issue]) -> str:
+    places = (f"{issue.expression}: {issue.diagnostics}".removeprefix(": ") for issue in findings)
+    return "\n".join(f"AUTHSERVER_INIT_BUNDLE: {path}: {place}" for place in places)
 
 
 def _stale(path: Path, secret: str) -> list[str]:

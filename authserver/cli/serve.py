@@ -75,6 +75,8 @@ def _lines(loaded: "Configuration", role: str, *, prepared: "Prepared") -> list[
         lines.append(f"  FHIR base   {loaded.fhir.fhir_base_url}")
     if role != "fhir":
         lines += _about_root(prepared)
+        if prepared.registered is not None:
+            lines.append(f"  registry    {settings.init_bundle}: {prepared.registered}")
         lines.append(f"  try         {_program()} {_TRY}")
     return [*lines, "", "Ctrl-C stops it."]
 

@@ -111,6 +111,10 @@ class _Registration(_Open):
     registration_scope: list[str] = Field(default_factory=list)
 
 
+KNOWN_MEMBERS = frozenset(_Registration.model_fields)
+"""The members of a Client that this server reads; others are kept and returned."""
+
+
 def from_resource(
     body: Mapping[str, Any],
     *,

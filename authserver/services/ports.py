@@ -6,35 +6,16 @@ from typing import Any, Protocol
 
 from authserver.errors import Unavailable
 from authserver.protocol.jwks import JwkSet
+from authserver.services.resource_store import ACCESS_POLICY as ACCESS_POLICY
+from authserver.services.resource_store import API_KEY as API_KEY
+from authserver.services.resource_store import CLIENT as CLIENT
+from authserver.services.resource_store import UNLINKED as UNLINKED
+from authserver.services.resource_store import AlreadyExists as AlreadyExists
+from authserver.services.resource_store import HistoryPosition as HistoryPosition
+from authserver.services.resource_store import ResourceStore as ResourceStore
+from authserver.services.resource_store import StoredResource as StoredResource
 
-CLIENT, ACCESS_POLICY, API_KEY = "Client", "AccessPolicy", "ApiKey"
-UNLINKED = ""
 MAX_RECEIPTS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResource:
-    """One version of a registered resource.
-
-    `body` is the resource as the owner wrote it, without `meta` and without any secret. `version_id` grows
-    by one with every change of the resource, a deletion included, and never starts again; `generation` is
-    the life of the id it belongs to: deleting and registering anew starts the next one (row X50).
-    `created_at` (of this generation) and `last_updated` are microseconds since the epoch, UTC.
-    `secret_hash` is set on what get() returns, for a resource that was given one; never in the history.
-    `token_generation` is the count that a client's access tokens carry (row X46): it belongs to the id, not to the
-    version, and grows with each generation and each revocation of all tokens; 0 in the history.
-    """
-
-    resource_type: str
-    id: str
-    version_id: int
-    generation: int
-    body: Mapping[str, Any]
-    created_at: int
-    last_updated: int
-    deleted: bool = False
-    secret_hash: str | None = field(default=None, repr=False)
-    token_generation: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,54 +34,6 @@ class Receipt:
     reason: str
     detail: str
     client_id: str | None = None
-
-
-class ResourceStore(Protocol):
-    """Versioned resources (Client, AccessPolicy). Every change is one transaction, durable before it returns."""
-
-    def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
-        """Return the current version, or None when there is none or it is deleted."""
-
-    def current(self, resource_type: str) -> Sequence[StoredResource]:
-        """Return the current version of every resource of the type that is not deleted, ordered by id."""
-
-    def linked(self, resource_type: str, links: Sequence[str]) -> Sequence[StoredResource]:
-        """Return, ordered by id, the current resources of the type that put() filed under any of these links."""
-
-    def history(self, resource_type: str, resource_id: str) -> Sequence[StoredResource]:
-        """Return every version, newest first, deletions included (`deleted=True`, empty body)."""
-
-    def put(
-        self,
-        resource_type: str,
-        resource_id: str,
-        body: Mapping[str, Any],
-        *,
-        now: int,
-        if_match: int | None = None,
-        secret_hash: str | None = None,
-        links: Sequence[str] = (UNLINKED,),
-        revoke_tokens: bool = False,
-    ) -> StoredResource:
-        """Store a new version and return it.
-
-        `now` is in microseconds. `links` (for example `("Client/x",)`) replaces what linked() finds it by.
-        `if_match` names the version that must be current (VersionConflict otherwise, also when there is
-        none). `secret_hash` replaces the stored one; None keeps what is there, but a new
-        generation never inherits the hash of a former one. `revoke_tokens` starts a new token generation in
-        the same transaction.
-        """
-
-    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
-        """Start a new token generation by one write and return it; None when there is no such resource.
-
-        The resource, its version and what is linked to it stay as they are.
-        """
-
-    def delete(
-        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
-    ) -> StoredResource | None:
-        """Delete and return the last version before it; None when there was none. `if_match` as in put()."""
 
 
 class ReplayGuard(Protocol):
@@ -235,6 +168,31 @@ class JwksSource(Protocol):
 
     def proven(self, jwks_uri: str, *, source: str | None) -> None:
         """Tell that an assertion from this source was verified by a key of the address, so the fetch was right."""
+
+
+@dataclass(frozen=True, slots=True)
+class JwksSnapshot:
+    """What is known of one address, for the operator. Times are epoch seconds, None when it never happened.
+
+    `fetches` counts requests sent or refused by this server's own limits; `failures` those in a row.
+    `fresh_seconds` is how long the held set, `keys`, may still be used, 0 and None when there is none.
+    """
+
+    last_fetch: int | None = None
+    last_success: int | None = None
+    failing_since: int | None = None
+    last_reason: str | None = None
+    fetches: int = 0
+    failures: int = 0
+    fresh_seconds: float = 0.0
+    keys: JwkSet | None = field(default=None, repr=False, compare=False)
+
+
+class JwksWatch(Protocol):
+    """What a process knows of the addresses of keys, without asking anybody."""
+
+    def snapshot(self, jwks_uri: str) -> JwksSnapshot | None:
+        """Return what is known of the address, None when nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

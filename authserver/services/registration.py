@@ -1,13 +1,14 @@
 """Register Clients and AccessPolicies: read, judge, store a version. What is not valid changes nothing."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from authserver.errors import BadRequest, InvalidResource, Issue, NotFound, VersionConflict
+from authserver.errors import BadRequest, InvalidResource, Issue, NotFound
 from authserver.protocol import client as client_protocol
 from authserver.protocol import policy as policy_protocol
-from authserver.protocol.client import ClientRules
+from authserver.protocol.client import Client, ClientRules
 from authserver.protocol.render import instant
 from authserver.services.ports import (
     ACCESS_POLICY,
@@ -19,6 +20,7 @@ from authserver.services.ports import (
     StoredResource,
 )
 from authserver.services.registry import policy_link
+from authserver.services.tenant_store import TenantStore
 
 ROOT = "root"
 _NOT_STORED = ("id", "resourceType", "meta", "secret")
@@ -34,12 +36,22 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The registry's use cases. `actor` is the id of the client that makes the change, for the record."""
+    """The registry's use cases. `actor` is the id of the client that makes the change, for the record.
+
+    With a `tenant` everything is about that tenant's resources alone; what belongs to others is not there.
+    """
 
     store: ResourceStore
     hasher: SecretHasher
     audit_log: AuditLog
     rules: ClientRules
+    tenant: str | None = None
+
+    def seen_by(self, caller: Client) -> Self:
+        """Return the registry as this caller may see and change it: all of it, or its own tenant's part."""
+        if caller.tenant is None:
+            return self
+        return replace(self, store=TenantStore(self.store, caller.tenant), tenant=caller.tenant)
 
     def get(self, resource_type: str, resource_id: str) -> StoredResource:
         """Return the current version; raises NotFound."""
@@ -62,23 +74,25 @@ class Registration:
         now: int,
         if_match: int | None = None,
         revoke_tokens: bool = False,
+        only_new: bool = False,
     ) -> StoredResource:
         """Store a new version of a valid resource and return it; `now` in microseconds.
 
         `revoke_tokens` ends every access token of the client with the same write, for a change of keys after a
-        loss (threat C14). Raises InvalidResource with every finding, or VersionConflict.
+        loss (threat C14). Raises InvalidResource with every finding, VersionConflict, or AlreadyExists if `only_new`.
         """
-        reading = self._client(resource_id, body) if resource_type == CLIENT else self._policy(resource_id, body)
+        reading = self._read(resource_type, resource_id, body)
         before = self.store.get(resource_type, resource_id)
         stored = self.store.put(
             resource_type,
             resource_id,
-            {name: value for name, value in body.items() if name not in _NOT_STORED},
+            _kept(body),
             now=now,
             if_match=if_match,
             secret_hash=None if reading.secret is None else self.hasher.hash(reading.secret),
             links=reading.links,
             revoke_tokens=revoke_tokens,
+            only_new=only_new,
         )
         self._record("resource_put", stored, actor)
         if before is not None and before.generation == stored.generation and _keys(before) != _keys(stored):
@@ -88,10 +102,10 @@ class Registration:
     def create(
         self, resource_type: str, resource_id: str, body: Mapping[str, Any], *, actor: str, now: int
     ) -> StoredResource:
-        """Store the first version of a new resource; raises VersionConflict when the id is in use."""
-        if self.store.get(resource_type, resource_id) is not None:
-            raise VersionConflict(detail=f"{resource_type}/{resource_id} exists")
-        return self.put(resource_type, resource_id, body, actor=actor, now=now)
+        """Store the first version of a new resource; raises AlreadyExists when the id is in use, InvalidResource."""
+        if client_protocol.RESOURCE_ID.fullmatch(resource_id) is None:
+            raise InvalidResource((Issue(f"{resource_type}.id", "an id is 1 to 64 of A-Z a-z 0-9 - .", "value"),))
+        return self.put(resource_type, resource_id, body, actor=actor, now=now, only_new=True)
 
     def revoke_tokens(self, client_id: str, *, actor: str) -> None:
         """End every access token of the client at once, by one write (row X46). Raises NotFound."""
@@ -125,24 +139,76 @@ class Registration:
             self._record("resource_deleted", stored, actor)
         return stored
 
+    def check(
+        self,
+        resource_type: str,
+        resource_id: str,
+        body: Mapping[str, Any],
+        *,
+        pending: frozenset[str] = frozenset(),
+    ) -> None:
+        """Judge a resource as put() would, storing nothing; raises InvalidResource with every finding.
+
+        `pending` are ids of clients that a policy may name although they are not registered yet.
+        """
+        self._read(resource_type, resource_id, body, pending)
+
+    def is_current(self, resource_type: str, resource_id: str, body: Mapping[str, Any]) -> bool:
+        """Say whether put() would store what is stored: the same body and secret, and links to clients as they live.
+
+        Raises InvalidResource.
+        """
+        reading, stored = self._read(resource_type, resource_id, body), self.store.get(resource_type, resource_id)
+        if stored is None or _canonical(stored.body) != _canonical(_kept(body)):
+            return False
+        if reading.secret is not None and not self.hasher.verify(reading.secret, stored.secret_hash):
+            return False
+        found = (self.store.linked(resource_type, (link,)) for link in reading.links)
+        return all(any(one.id == resource_id for one in filed) for filed in found)
+
+    def _read(
+        self, resource_type: str, resource_id: str, body: Mapping[str, Any], pending: frozenset[str] = frozenset()
+    ) -> _Reading:
+        if resource_type == CLIENT:
+            return self._client(resource_id, body)
+        return self._policy(resource_id, body, pending)
+
+    def _require_own(self, path: str, *, own: bool) -> None:
+        """Keep a tenant's administrator to its tenant: neither for others nor for everybody."""
+        if self.tenant is not None and not own:
+            raise InvalidResource((Issue(path, f"must be of your own tenant, {self.tenant}", "business-rule"),))
+
     def _client(self, client_id: str, body: Mapping[str, Any]) -> _Reading:
         client_protocol.from_resource(body, client_id=client_id, rules=self.rules)
+        self._require_own("Client.tenant", own=body.get("tenant") == self.tenant)
         return _Reading(secret=body.get("secret"))
 
-    def _policy(self, policy_id: str, body: Mapping[str, Any]) -> _Reading:
+    def _policy(self, policy_id: str, body: Mapping[str, Any], pending: frozenset[str]) -> _Reading:
         read = policy_protocol.from_resource(body, policy_id=policy_id)
         registered = {client_id: self.store.get(CLIENT, client_id) for client_id in sorted(read.clients)}
-        unknown = [client_id for client_id, stored in registered.items() if stored is None]
+        unknown = [client_id for client_id, stored in registered.items() if stored is None and client_id not in pending]
         if unknown:
             names = ", ".join(unknown)
             raise InvalidResource((Issue("AccessPolicy.link", f"no such Client: {names}", "not-found"),))
         links = tuple(policy_link(s.id, s.generation) for s in registered.values() if s is not None)
-        return _Reading(links=links or (UNLINKED,))
+        filed = links or (UNLINKED,)
+        self._require_own("AccessPolicy.link", own=UNLINKED not in filed)
+        return _Reading(links=filed)
 
     def _record(self, event: str, stored: StoredResource, actor: str) -> None:
         self.audit_log.record(
             event, resource=f"{stored.resource_type}/{stored.id}", version_id=stored.version_id, actor=actor
         )
+
+
+def _kept(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a body is stored as its owner wrote it."""
+    return {name: value for name, value in body.items() if name not in _NOT_STORED}
+
+
+def _canonical(body: Mapping[str, Any]) -> str:
+    """Return the same text for the same JSON, whatever the order of its members; true is not 1."""
+    return json.dumps(body, sort_keys=True)
 
 
 def _keys(stored: StoredResource) -> tuple[object, object]:

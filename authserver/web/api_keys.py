@@ -15,7 +15,7 @@ from authserver.services.ports import API_KEY, StoredResource
 from authserver.web.callers import caller_of
 from authserver.web.errors import respond
 from authserver.web.incoming import of_framework
-from authserver.web.json_body import json_body
+from authserver.web.resource_requests import json_body
 
 
 class ApiKeyViews:
