@@ -12,7 +12,7 @@ EFFECTS = {"os", "time", "random", "secrets", "socket", "subprocess", "urllib", 
 STDLIB = (sys.stdlib_module_names - EFFECTS) | {"urllib.parse", "_typeshed"}
 SHARED = {"authserver.errors", "authserver.clock"}
 MAY = {
-    "protocol": {"authserver.errors", "jwt", "cryptography", "pydantic"},
+    "protocol": {"authserver.errors", "jwt", "cryptography", "pydantic", "re2", "jsonschema", "referencing"},
     "services": {*SHARED, "authserver.protocol", "secrets", "threading.Lock"},
     "adapters": {*SHARED, *EFFECTS, "authserver.protocol", "authserver.services.ports"}
     | {

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from authserver.errors import BadRequest
 from authserver.protocol import canonical_path
 from authserver.protocol.fhir_interaction import ON_TYPE, Interaction, interaction_of
-from authserver.protocol.policy import PolicyRequest
+from authserver.protocol.policy_request import PolicyRequest
 from authserver.protocol.scopes import Scope, permitted
 
 MAX_PARAMETERS = 100
@@ -23,11 +23,16 @@ _REACHING = ("_include", "_revinclude", "_has", "_contained", "_containedType", 
 
 @dataclass(frozen=True, slots=True)
 class ForwardedRequest:
-    """The request as the client sent it; `parameters` are decoded query parameters in the order sent."""
+    """The request as the client sent it; `parameters` are decoded query parameters in the order sent.
+
+    `headers` (lower-case names) and `remote_addr` are what the proxy passes on of the client's own.
+    """
 
     method: str
     path: str
     parameters: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    remote_addr: str = ""
 
 
 def parse(method: str, target: str) -> ForwardedRequest:
@@ -86,6 +91,8 @@ def policy_request(request: ForwardedRequest, found: Interaction | None) -> Poli
         interaction="" if found is None else found.name,
         resource_type=None if found is None else found.resource_type,
         resource_id=None if found is None else found.resource_id,
+        headers=request.headers,
+        remote_addr=request.remote_addr,
     )
 
 

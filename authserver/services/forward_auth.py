@@ -1,11 +1,12 @@
 """Answer a proxy that asks, before it lets a request through, whether the token's client may make it (row X45)."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from authserver.errors import Forbidden, InsufficientScope, InvalidToken, UnexpectedError
-from authserver.protocol import access_token, forwarded_request, policy, scopes
+from authserver.errors import InsufficientScope, InvalidToken, UnexpectedError
+from authserver.protocol import access_token, forwarded_request, scopes
 from authserver.protocol.forwarded_request import ForwardedRequest
+from authserver.services import policy_decisions
 from authserver.services.token_introspection import ActiveToken, TokenIntrospection
 
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
@@ -40,10 +41,12 @@ class ForwardAuth:
             missing = forwarded_request.needed_scope(found, request, granted)
             if missing is not None:
                 raise InsufficientScope(missing, detail=active.client.id)
-        described = forwarded_request.policy_request(request, found)
-        candidates = self.introspection.registry.policies_for(active.client)
-        if not policy.decide(candidates, active.client, described).allowed:
-            raise Forbidden(detail=f"no policy of {active.client.id} allows {request.method} {request.path[:200]}")
+        described = replace(forwarded_request.policy_request(request, found), claims=active.claims)
+        registry, audit_log = self.introspection.registry, self.introspection.audit_log
+        decision = policy_decisions.decide(registry, audit_log, active.client, described)
+        if not decision.allowed:
+            detail = f"no policy of {active.client.id} allows {request.method} {request.path[:200]}"
+            raise policy_decisions.refusal(decision, detail)
         return _verified(active)
 
 

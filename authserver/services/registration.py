@@ -137,7 +137,8 @@ class Registration:
             names = ", ".join(unknown)
             raise InvalidResource((Issue("AccessPolicy.link", f"no such Client: {names}", "not-found"),))
         links = tuple(policy_link(s.id, s.generation) for s in registered.values() if s is not None)
-        return _Reading(links=links or (UNLINKED,))
+        # A link to an operation makes the policy a candidate for every client.
+        return _Reading(links=(*links, UNLINKED) if read.operations or not links else links)
 
     def _record(self, event: str, stored: StoredResource, actor: str) -> None:
         self.audit_log.record(

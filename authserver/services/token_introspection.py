@@ -1,12 +1,13 @@
 """Say what an access token is worth now: introspection (RFC 7662), the same answer for our own doors, revocation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from authserver.protocol import access_token, policy, scope_report, scopes, signed_introspection
+from authserver.protocol import access_token, scope_report, scopes, signed_introspection
 from authserver.protocol.client import Client
-from authserver.protocol.policy import PolicyRequest
+from authserver.protocol.policy_request import PolicyRequest
+from authserver.services import policy_decisions
 from authserver.services.guess_limit import GuessLimit
 from authserver.services.ports import AuditLog, RevocationList, Signer
 from authserver.services.registry import Registrations
@@ -78,7 +79,7 @@ class TokenIntrospection:
             return dict(access_token.INACTIVE)
         response = access_token.introspection_response(active.claims)
         if request is not None:
-            response["policy_decision"] = self._decide(active.client, request)
+            response["policy_decision"] = self._decide(active, request)
         if report and access_token.REQUESTED_SCOPE in active.claims:
             response["scope_decisions"] = self._scope_decisions(active.claims)
         return response
@@ -106,8 +107,9 @@ class TokenIntrospection:
         self.revocations.revoke(active.claims["jti"], until=active.claims["exp"])
         self.audit_log.record("token_revoked", client_id=active.client.id, jti=active.claims["jti"])
 
-    def _decide(self, client: Client, request: PolicyRequest) -> dict[str, Any]:
-        decision = policy.decide(self.registry.policies_for(client), client, request)
+    def _decide(self, active: ActiveToken, request: PolicyRequest) -> dict[str, Any]:
+        described = replace(request, claims=active.claims)
+        decision = policy_decisions.decide(self.registry, self.audit_log, active.client, described)
         if not decision.allowed:
             return {"allowed": False}
         return {"allowed": True, "policy": decision.policy}

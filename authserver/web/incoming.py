@@ -45,6 +45,10 @@ class Incoming:
         """Say whether a header with one of these lower-case names was sent."""
         return not names.isdisjoint(self._headers)
 
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Return every header, by its lower-case name."""
+        return tuple(self._headers.items())
+
     def query_names(self) -> frozenset[str]:
         """Return the names of the query parameters, decoded."""
         if not self.query:

@@ -18,13 +18,13 @@ from authserver.errors import (
 )
 from authserver.protocol import render, strict_json
 from authserver.protocol.client import RESOURCE_ID
-from authserver.protocol.policy import PolicyRequest
 from authserver.services.authorization import Authorization, Caller
 from authserver.services.ports import ACCESS_POLICY, CLIENT, StoredResource
 from authserver.services.registration import Registration, representation
 from authserver.web.callers import caller_of
 from authserver.web.errors import respond
 from authserver.web.incoming import of_framework
+from authserver.web.policy_requests import own_request
 
 _JSON_TYPES = ("application/json", "application/fhir+json")
 _TYPES = f"any({CLIENT}, {ACCESS_POLICY})"
@@ -92,15 +92,9 @@ class Resources:
         return respond(render.informed("Keys fetched for this client until now are used no more."))
 
     def _caller(self, resource_type: str, resource_id: str | None, *, interaction: str, letter: str) -> Caller:
-        caller = caller_of(of_framework(request), self._authorization, now=clock.now())
-        described = PolicyRequest(
-            method=request.method,
-            path=request.path,
-            parameters=tuple(request.args.items(multi=True)),
-            interaction=interaction,
-            resource_type=resource_type,
-            resource_id=resource_id,
-        )
+        incoming = of_framework(request)
+        caller = caller_of(incoming, self._authorization, now=clock.now())
+        described = own_request(incoming, interaction, resource_type=resource_type, resource_id=resource_id)
         self._authorization.require_resource(caller, described, letter=letter)
         if resource_id is not None and RESOURCE_ID.fullmatch(resource_id) is None:
             raise NotFound(detail="no legal id")

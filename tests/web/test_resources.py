@@ -206,7 +206,7 @@ def test_a_policy_is_created_and_updated(server: Server) -> None:
     ("policy", "path"),
     [
         ({"engine": "sql", "sql": {"query": "select true"}}, "AccessPolicy.engine"),
-        ({"engine": "matcho", "matcho": {}}, "AccessPolicy.engine"),
+        ({"engine": "matcho", "matcho": {"uri": "#("}}, "AccessPolicy.matcho.uri"),
         ({"engine": "surprise"}, "AccessPolicy.engine"),
         ({}, "AccessPolicy.engine"),
         ({"engine": "allow", "link": [{"id": "nobody", "resourceType": "Client"}]}, "AccessPolicy.link"),
