@@ -81,11 +81,13 @@ def _validator_class(draft: str, regexes: Mapping[str, Regex]) -> Any:
                     yield from validator.descend(value, inner, path=name, schema_path=source)
 
     def additional(validator: Any, inner: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        others = schema.get("patternProperties", ())
         for name, value in instance.items() if validator.is_type(instance, "object") else ():
-            named = name in schema.get("properties", {})
-            if not named and not any(
-                regexes[source].is_found_in(name) for source in schema.get("patternProperties", ())
-            ):
+            if name in schema.get("properties", ()) or any(regexes[source].is_found_in(name) for source in others):
+                continue
+            if inner is False:
+                yield ValidationError("not allowed", validator=None, instance=value, path=(name,))
+            else:
                 yield from validator.descend(value, inner, path=name)
 
     linear = {"pattern": pattern, "patternProperties": pattern_properties, "additionalProperties": additional}
