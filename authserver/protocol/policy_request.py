@@ -26,7 +26,7 @@ ROUTE_PARAMETERS = ("resource/type", "resource/id")
 MAX_BODY_VALUES = 5_000
 """Values of a described body, containers included: patterns look at each of them."""
 
-_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "dpop"})
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "dpop"})
 """Headers that no policy sees: who is calling is in `client` and `jwt`, and explanations show what was seen."""
 
 _FHIR_OPERATIONS = {
@@ -107,7 +107,7 @@ def as_document(client: Client, request: PolicyRequest) -> dict[str, Any]:
         # Written anew from what was decoded, so that every query has one spelling.
         "query-string": urlencode(request.parameters) or None,
         "params": _params(request),
-        "headers": {name: value for name, value in request.headers if name not in _CREDENTIALS},
+        "headers": {name: value for name, value in request.headers if name not in CREDENTIALS},
         "remote-addr": request.remote_addr or None,
         "body": request.body,
         "client": {**client.resource, "resourceType": "Client", "id": client.id},
@@ -154,6 +154,8 @@ def _read(described: Any) -> PolicyRequest:
     texts = [described["method"], described["path"], *(text for pair in (*parameters, *headers) for text in pair)]
     if not all(isinstance(text, str) for text in [*texts, *named.values()]) or len(dict(headers)) != len(headers):
         raise ValueError("every part of the description is text, and no header is there twice")
+    if not described["path"].startswith("/") or set("?#") & set(described["path"]):
+        raise ValueError("a path begins with a slash, and the query is not part of it")
     if _values_of(described.get("body")) > MAX_BODY_VALUES:
         raise ValueError("the body has too many values")
     return PolicyRequest(

@@ -1,5 +1,6 @@
 """The registry over HTTP: PUT, GET, DELETE of Client and AccessPolicy, and what ends a client's tokens."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,8 +17,9 @@ from authserver.errors import (
     UnsupportedMediaType,
     VersionConflict,
 )
-from authserver.protocol import render, strict_json
+from authserver.protocol import policy_lint, render, strict_json
 from authserver.protocol.client import RESOURCE_ID
+from authserver.protocol.render import Answer
 from authserver.services.authorization import Authorization, Caller
 from authserver.services.ports import ACCESS_POLICY, CLIENT, StoredResource
 from authserver.services.registration import Registration, representation
@@ -55,17 +57,21 @@ class Resources:
     def put(self, resource_type: str, resource_id: str) -> Response:
         """PUT /Client/{id}: 201 for a new id, 200 for a new version."""
         caller = self._caller(resource_type, resource_id, interaction="update", letter="u")
+        body = _json_body(resource_type)
         stored = self._registration.put(
             resource_type,
             resource_id,
-            _json_body(resource_type),
+            body,
             actor=caller.client.id,
             now=clock.now_microseconds(),
             if_match=self._if_match(resource_type, resource_id),
             revoke_tokens=_revoke_tokens(resource_type),
         )
-        created = stored.created_at == stored.last_updated
-        return self._shown(stored, status=201 if created else 200)
+        status = 201 if stored.created_at == stored.last_updated else 200
+        if _prefers_outcome(request.headers.get("Prefer", "")):
+            warnings = policy_lint.warnings(body) if resource_type == ACCESS_POLICY else ()
+            return self._with_version(stored, render.informed("The resource is stored.", warnings, status=status))
+        return self._shown(stored, status=status)
 
     def delete(self, resource_type: str, resource_id: str) -> Response:
         """DELETE /Client/{id}: 200 with the last version, 204 when there is none."""
@@ -123,7 +129,9 @@ class Resources:
         return f"{self._issuer}/{stored.resource_type}/{stored.id}"
 
     def _shown(self, stored: StoredResource, *, status: int = 200) -> Response:
-        answer = render.json_answer(representation(stored), status=status)
+        return self._with_version(stored, render.json_answer(representation(stored), status=status))
+
+    def _with_version(self, stored: StoredResource, answer: Answer) -> Response:
         changed = datetime.fromtimestamp(stored.last_updated // 1_000_000, UTC)
         answer.headers.update({"ETag": f'W/"{stored.version_id}"', "Last-Modified": http_date(changed)})
         if request.method == "PUT":
@@ -144,6 +152,11 @@ def resources_blueprint(registration: Registration, authorization: Authorization
     flush = f"/{CLIENT}/<resource_id>/$flush-keys"
     blueprint.add_url_rule(flush, "flush_keys", views.flush_keys, methods=["POST"])
     return blueprint
+
+
+def _prefers_outcome(header: str) -> bool:
+    """Say whether the answer to a change shall be an OperationOutcome (R4, "Managing Return Content")."""
+    return any(part.strip() == "return=OperationOutcome" for part in re.split("[,;]", header))
 
 
 def _revoke_tokens(resource_type: str) -> bool:

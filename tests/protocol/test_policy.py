@@ -95,3 +95,11 @@ def test_the_first_policy_that_allows_decides_and_none_denies(policies: list[Acc
     """Row A8: no policy, no access. Row X19: links are alternatives. Threat G07: a rule that fails allows nothing.
     Threat G10: the id of a client is compared whole."""
     assert policy.decide(policies, make_client("client-1"), READ) == expected
+
+
+def test_a_rule_that_fails_is_explained_as_a_refusal() -> None:
+    """Threat G07; row X23."""
+    (verdict,) = policy.explain([FAILS], make_client("client-1"), READ)
+
+    assert (verdict.allowed, verdict.finding) == (False, None)
+    assert verdict.as_json() == {"id": "d", "engine": "failing", "eval-result": False, "failed": True}
