@@ -18,6 +18,8 @@ _FHIR = "tests/fhir/test_bearer.py tests/fhir/test_access.py tests/fhir/test_app
 _CLIENTS = "tests/protocol/test_client.py"
 _ISSUANCE = "tests/services/test_token_issuance.py"
 _STORES = "tests/adapters/test_stores.py"
+_POLICIES = "tests/protocol/test_policy.py tests/protocol/test_policy_engines.py tests/protocol/test_matcho.py"
+_DOORS = "tests/services/test_policy_decisions.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +340,7 @@ MUTANTS: list[Mutant] = [
             "if caller.scopes is not None and not scopes.permitted(",
             "if False and not scopes.permitted(",
         ),
-        ("policies do not limit callers", "G07", "if not self._decide(caller, request).allowed:", "if False:"),
+        ("policies do not limit callers", "G07", "        if not decision.allowed:\n", "        if False:\n"),
     ),
     *_of(
         "web/callers.py",
@@ -631,5 +633,188 @@ MUTANTS: list[Mutant] = [
         ("a server that takes no writes will do", "fault 8", "if state.read_only:", "if False:"),
         ("fsync may be off", "fault 3", "if not state.fsync:", "if False:"),
         ("pages may be torn", "fault 3", "if not state.full_page_writes:", "if False:"),
+    ),
+    *_of(
+        "protocol/policy.py",
+        f"{_POLICIES} {_DOORS}",
+        (
+            "a rule that fails allows",
+            "G07",
+            "            failed.append(policy.id)\n            continue\n",
+            "            failed.append(policy.id)\n            allowed = True\n",
+        ),
+        ("links are passed over", "G10", "return unlinked or client.id in", "return True or client.id in"),
+        (
+            "links to clients by their beginning",
+            "G10",
+            "client.id in self.clients",
+            "any(c.startswith(client.id) for c in self.clients)",
+        ),
+        ("links to operations are for all", "G10", "or operation in self.operations", "or self.operations"),
+        (
+            "faults of a condition are taken",
+            "G07",
+            "issues = [*found, *_misspelled_links",
+            "issues = [*_misspelled_links",
+        ),
+        ("misspelled links are taken", "G02", 'if get_close_matches(name.lower(), ["link"], cutoff=0.7):', "if False:"),
+    ),
+    *_of(
+        "protocol/policy_reader.py",
+        _POLICIES,
+        (
+            "conditions of another engine are taken",
+            "G07",
+            "if name in body and name not in _CONDITIONS_OF[engine]:",
+            "if False:",
+        ),
+        ("and beside or", "G07", "if len(operators) != 1:", "if not operators:"),
+        ("an empty and", "G07", "if not isinstance(given, list) or not given:", "if not isinstance(given, list):"),
+        ("parts without end", "G09", "if depth >= MAX_DEPTH or self._parts > MAX_PARTS:", "if False:"),
+        (
+            "parts with links",
+            "G07",
+            'for name in part.keys() - {"engine", "description", *_CONDITIONS}:',
+            "for name in ():",
+        ),
+    ),
+    *_of(
+        "protocol/policy_rules.py",
+        _POLICIES,
+        (
+            "or for and",
+            "G08",
+            'return all(verdicts) if self.operator == "and" else any(verdicts)',
+            "return any(verdicts)",
+        ),
+        (
+            "schemas see empty members",
+            "G08",
+            "return self.schema.allows(case.pruned)",
+            "return self.schema.allows(case.document)",
+        ),
+    ),
+    *_of(
+        "protocol/policy_request.py",
+        f"tests/protocol/test_policy_request.py {_POLICIES} tests/protocol/test_path_forms.py {_DOORS}",
+        ("HEAD is another method", "G06", '"get" if method == "head" else method', "method"),
+        ("the slash at the end counts", "G05", 'return path.removesuffix("/") or "/"', "return path"),
+        (
+            "the query names the route",
+            "G05",
+            "for pair in request.parameters if pair[0] not in ROUTE_PARAMETERS",
+            "for pair in request.parameters",
+        ),
+        ("the last of repeated parameters", "G08", "values[0] if len(values) == 1 else values", "values[-1]"),
+        ("policies see credentials", "F08", "if name not in CREDENTIALS}", "}"),
+        ("any path is described", "G05", "    canonical_path.check(request.path, raw_target=None)\n", ""),
+        ("a query in the path", "G05", 'or set("?#") & set(described["path"])', ""),
+        ("bodies of any size", "G09", 'if _values_of(described.get("body")) > MAX_BODY_VALUES:', "if False:"),
+        ("one header twice", "G05", " or len(dict(headers)) != len(headers):", ":"),
+        ("the registry by FHIR's operations", "G01", "if request.resource_type in _REGISTRY_TYPES and", "if False and"),
+    ),
+    *_of(
+        "protocol/matcho.py",
+        "tests/protocol/test_matcho.py",
+        (
+            "missing equals missing",
+            "G08",
+            "if there is None or not same(there, here.value):",
+            "if not same(there, here.value):",
+        ),
+        ("null is among the allowed", "G08", "if here.value is None or not any(same(value", "if not any(same(value"),
+        ("every element of none", "G08", "        if not elements:\n", "        if False:\n"),
+        (
+            "a reference that is none slips through not",
+            "G08",
+            "        if target is None:\n",
+            "        if False:\n",
+        ),
+        ("not is not", "G08", "        if fits(self.node, here):\n", "        if not fits(self.node, here):\n"),
+    ),
+    *_of(
+        "protocol/matcho_values.py",
+        "tests/protocol/test_matcho.py",
+        ("true is one", "G08", "if isinstance(left, bool) or isinstance(right, bool):", "if False:"),
+    ),
+    *_of(
+        "protocol/matcho_reader.py",
+        "tests/protocol/test_policy.py tests/protocol/test_matcho.py",
+        (
+            "an empty pattern",
+            "G07",
+            "if not isinstance(pattern, Mapping) or not pattern:",
+            "if not isinstance(pattern, Mapping):",
+        ),
+        (
+            "members that requests have not",
+            "G07",
+            "if self._roots is not None and name not in self._roots:",
+            "if False:",
+        ),
+        (
+            "the caller says what is allowed",
+            "G07",
+            "if self._roots is not None and keys[0] in self._roots - _GIVEN:",
+            "if False:",
+        ),
+        ("a choice beside other keys", "G07", 'if "$one-of" in pattern and len(pattern) > 1:', "if False:"),
+        ("patterns without end", "G09", "if self._nodes > MAX_NODES or depth > MAX_DEPTH:", "if False:"),
+    ),
+    *_of(
+        "protocol/linear_regex.py",
+        "tests/protocol/test_linear_regex.py",
+        ("expressions of any length", "G09", "if len(source) > MAX_LENGTH:", "if False:"),
+        ("expressions of any memory", "G09", "_MAX_MEMORY = 1 << 20", "_MAX_MEMORY = 1 << 30"),
+    ),
+    *_of(
+        "protocol/schema_reader.py",
+        "tests/protocol/test_policy.py",
+        ("keywords without effect", "G07", "if name not in self._known:", "if False:"),
+        ("references anywhere", "G07", 'if resolve(self._root, schema["$ref"]) is None:', "if False:"),
+        ("what stands beside a reference", "G07", "if self._draft == DRAFT_7 and beside:", "if False:"),
+        ("schemas without end", "G09", "    if size > MAX_SIZE:\n", "    if False:\n"),
+        (
+            "endless references",
+            "G09",
+            "    except RecursionError:\n        yield Issue(path",
+            "    except RecursionError:\n        return\n        yield Issue(path",
+        ),
+    ),
+    *_of(
+        "protocol/policy_schema.py",
+        "tests/protocol/test_policy_engines.py",
+        (
+            "other members are allowed",
+            "G08",
+            "            if inner is False:\n",
+            "            if inner is False:\n                continue\n            if False:\n",
+        ),
+    ),
+    *_of(
+        "protocol/forwarded_request.py",
+        "tests/protocol/test_path_forms.py",
+        ("a base in another case", "G05", "if _is_below(request.path.lower(), base.lower()):", "if False:"),
+        ("a type in another case", "G05", "if segments and segments[0] not in KNOWN_TYPES and", "if False and"),
+    ),
+    *_of(
+        "services/registry.py",
+        _DOORS,
+        ("a link outlives its client", "G10", "replace(policy, clients=frozenset())", "policy"),
+    ),
+    *_of(
+        "services/policy_decisions.py",
+        _DOORS,
+        ("a policy that fails is not told of", "G07", "for failed in decision.failed:", "for failed in ():"),
+    ),
+    *_of(
+        "web/introspect.py",
+        "tests/web/test_at_hand.py",
+        (
+            "an answer is said again whatever a policy looks at",
+            "G05",
+            "_is_basic(request) and self._authorization.allows_whatever(caller, own)",
+            "_is_basic(request)",
+        ),
     ),
 ]
