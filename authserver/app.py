@@ -33,6 +33,7 @@ from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, Vi
 from authserver.web.health import health_blueprint
 from authserver.web.introspect import IntrospectView, QuickIntrospectView, revocation_blueprint
 from authserver.web.metrics import metrics_blueprint
+from authserver.web.policy_tools import policy_tools_blueprint
 from authserver.web.register import registration_blueprint
 from authserver.web.resources import resources_blueprint
 from authserver.web.token import TokenView
@@ -127,6 +128,7 @@ def create_app(
     app.register_blueprint(diagnosis_blueprint(use.diagnosis, use.receipts, use.authorization))
     app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
+    app.register_blueprint(policy_tools_blueprint(use.policy_trial, use.authorization))
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
     app.register_blueprint(_well_known(settings, parts))

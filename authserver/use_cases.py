@@ -27,6 +27,7 @@ from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
 from authserver.services.guess_limit import GuessLimit
 from authserver.services.key_alarm import AlarmingJwks
+from authserver.services.policy_trial import PolicyTrial
 from authserver.services.ports import (
     AuditLog,
     Changes,
@@ -113,6 +114,7 @@ class Services:
     forward_auth: ForwardAuth
     dynamic_registration: DynamicRegistration
     readiness: Readiness
+    policy_trial: PolicyTrial
     at_hand: "AtHand"
 
 
@@ -162,6 +164,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
             registration, parts.audit_log, active=settings.registered_clients_active
         ),
         readiness=readiness(parts),
+        policy_trial=PolicyTrial(registry, rules, settings.forward_fhir_bases),
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
 

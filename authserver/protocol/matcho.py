@@ -19,9 +19,12 @@ class Node(Protocol):
         """Yield what does not fit; nothing when all does."""
 
 
-def match(pattern: Node, document: Any) -> tuple[Mismatch, ...]:
-    """Return everything in which the document does not fit; empty when it matches."""
-    return tuple(pattern.mismatches(Here(document, document)))
+def match(pattern: Node, value: Any, *, document: Any = None) -> tuple[Mismatch, ...]:
+    """Return everything in which the value does not fit; empty when it matches.
+
+    `document` is where paths lead; the value itself if it is None.
+    """
+    return tuple(pattern.mismatches(Here(value, value if document is None else document)))
 
 
 def matches(pattern: Node, document: Any) -> bool:

@@ -5,7 +5,7 @@ The members are those of the documented request object; what differs is in docs/
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
@@ -131,7 +131,7 @@ def operation_of(request: PolicyRequest) -> str | None:
     return _FHIR_OPERATIONS.get(request.interaction, own)
 
 
-def from_description(described: object) -> PolicyRequest:
+def from_description(described: object, *, claims: Mapping[str, Any] | None = None) -> PolicyRequest:
     """Read what a resource server says about the request that it is about to serve.
 
     Members: `method`, `path`; if known `parameters` (pairs of texts), `interaction`, `resource_type`, `resource_id`,
@@ -139,11 +139,17 @@ def from_description(described: object) -> PolicyRequest:
     and NonCanonicalPath for a path that has a second spelling.
     """
     try:
-        request = _read(described)
+        request = replace(_read(described), claims=claims)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InvalidRequest("The parameter request is not a description of a request.") from error
     canonical_path.check(request.path, raw_target=None)
     return request
+
+
+def values_of(value: Any) -> int:
+    """Return how many values a JSON value is, containers included."""
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(values_of, members))
 
 
 def _read(described: Any) -> PolicyRequest:
@@ -156,7 +162,7 @@ def _read(described: Any) -> PolicyRequest:
         raise ValueError("every part of the description is text, and no header is there twice")
     if not described["path"].startswith("/") or set("?#") & set(described["path"]):
         raise ValueError("a path begins with a slash, and the query is not part of it")
-    if _values_of(described.get("body")) > MAX_BODY_VALUES:
+    if values_of(described.get("body")) > MAX_BODY_VALUES:
         raise ValueError("the body has too many values")
     return PolicyRequest(
         method=described["method"],
@@ -166,11 +172,6 @@ def _read(described: Any) -> PolicyRequest:
         body=described.get("body"),
         **named,
     )
-
-
-def _values_of(value: Any) -> int:
-    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + sum(map(_values_of, members))
 
 
 def _uri(path: str) -> str:

@@ -57,7 +57,7 @@ class Resources:
     def put(self, resource_type: str, resource_id: str) -> Response:
         """PUT /Client/{id}: 201 for a new id, 200 for a new version."""
         caller = self._caller(resource_type, resource_id, interaction="update", letter="u")
-        body = _json_body(resource_type)
+        body = json_body(resource_type)
         stored = self._registration.put(
             resource_type,
             resource_id,
@@ -169,7 +169,8 @@ def _revoke_tokens(resource_type: str) -> bool:
     return values == ["true"]
 
 
-def _json_body(resource_type: str) -> dict[str, Any]:
+def json_body(resource_type: str) -> dict[str, Any]:
+    """Return the body of the request, a JSON object; raises BadRequest, InvalidResource or UnsupportedMediaType."""
     if request.mimetype not in _JSON_TYPES:
         raise UnsupportedMediaType
     try:

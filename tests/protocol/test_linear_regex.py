@@ -20,7 +20,9 @@ def test_an_expression_is_searched_for_anywhere() -> None:
     assert compile_regex("a.c", ignore_case=True).is_found_in("ABC")
 
 
-@pytest.mark.parametrize("source", ["", "(", "(?=a)", r"(a)\1", "a{1001}", "((a{100}){100}){100}", r"\pL{300}", "\ud800", r"\8"])
+@pytest.mark.parametrize(
+    "source", ["", "(", "(?=a)", r"(a)\1", "a{1001}", "((a{100}){100}){100}", r"\pL{300}", "\ud800", r"\8"]
+)
 def test_what_the_engine_does_not_take_is_refused(source: str) -> None:
     with pytest.raises(InvalidRegex):
         compile_regex(source)
