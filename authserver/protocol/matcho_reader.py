@@ -10,7 +10,7 @@ from authserver.protocol.linear_regex import InvalidRegex, compile_regex
 from authserver.protocol.matcho import Node
 from authserver.protocol.policy_request import ROOT_MEMBERS
 
-MAX_NODES, MAX_DEPTH = 1_000, 16
+MAX_NODES, MAX_DEPTH, MAX_REGEXES = 1_000, 16, 50
 PREDICATES = ("present?", "nil?", "not-blank?")
 Place = tuple[str, ...] | None
 """The members that lead from the top of the request to what a pattern is about; None behind a list or a reference."""
@@ -45,7 +45,7 @@ class _Reader:
 
     def __init__(self, roots: frozenset[str] | None) -> None:
         self.issues: list[Issue] = []
-        self._roots, self._nodes = roots, 0
+        self._roots, self._nodes, self._regexes = roots, 0, 0
 
     def node(self, pattern: Any, path: str, *, place: Place, depth: int) -> Node:
         """Read a pattern of any form."""
@@ -77,6 +77,9 @@ class _Reader:
         return matcho.Equal(text, text, ignore_case=place == METHOD)
 
     def _regex(self, text: str, path: str, *, ignore_case: bool) -> Node:
+        self._regexes += 1
+        if self._regexes > MAX_REGEXES:
+            return self._found(path, f"a pattern has at most {MAX_REGEXES} regular expressions", "too-costly")
         try:
             return matcho.Found(text, compile_regex(text[1:], ignore_case=ignore_case))
         except InvalidRegex as error:

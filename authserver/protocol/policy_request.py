@@ -23,7 +23,7 @@ ROOT_MEMBERS = frozenset(
 ROUTE_PARAMETERS = ("resource/type", "resource/id")
 """Members of `params` that the path decides, never the query."""
 
-MAX_BODY_VALUES = 5_000
+MAX_BODY_VALUES = 2_000
 """Values of a described body, containers included: patterns look at each of them."""
 
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "dpop"})

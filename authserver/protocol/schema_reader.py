@@ -12,7 +12,7 @@ _DRAFTS = {
     "http://json-schema.org/draft-07/schema": DRAFT_7,
     "https://json-schema.org/draft/2020-12/schema": DRAFT_2020,
 }
-MAX_DEPTH, MAX_SIZE = 16, 2_000
+MAX_DEPTH, MAX_SIZE = 16, 500
 """Levels of a schema, and its subschemas when every reference is written out."""
 
 _ONE = frozenset({"not", "if", "then", "else", "contains", "propertyNames", "additionalProperties"})

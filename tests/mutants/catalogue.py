@@ -709,7 +709,7 @@ MUTANTS: list[Mutant] = [
         ("policies see credentials", "F08", "if name not in CREDENTIALS}", "}"),
         ("any path is described", "G05", "    canonical_path.check(request.path, raw_target=None)\n", ""),
         ("a query in the path", "G05", 'or set("?#") & set(described["path"])', ""),
-        ("bodies of any size", "G09", 'if _values_of(described.get("body")) > MAX_BODY_VALUES:', "if False:"),
+        ("bodies of any size", "G09", 'if values_of(described.get("body")) > MAX_BODY_VALUES:', "if False:"),
         ("one header twice", "G05", " or len(dict(headers)) != len(headers):", ":"),
         ("the registry by FHIR's operations", "G01", "if request.resource_type in _REGISTRY_TYPES and", "if False and"),
     ),
@@ -760,6 +760,7 @@ MUTANTS: list[Mutant] = [
         ),
         ("a choice beside other keys", "G07", 'if "$one-of" in pattern and len(pattern) > 1:', "if False:"),
         ("patterns without end", "G09", "if self._nodes > MAX_NODES or depth > MAX_DEPTH:", "if False:"),
+        ("any number of expressions", "G09", "if self._regexes > MAX_REGEXES:", "if False:"),
     ),
     *_of(
         "protocol/linear_regex.py",
@@ -816,5 +817,26 @@ MUTANTS: list[Mutant] = [
             "_is_basic(request) and self._authorization.allows_whatever(caller, own)",
             "_is_basic(request)",
         ),
+    ),
+    *_of(
+        "web/policy_tools.py",
+        "tests/web/test_policy_tools.py",
+        (
+            "anybody tries policies",
+            "G01",
+            "if not authorization.is_operator(caller, own_request(incoming, interaction)):",
+            "if False:",
+        ),
+        (
+            "resources of any size are matched",
+            "G09",
+            "if values_of([resource, context]) > MAX_BODY_VALUES:",
+            "if False:",
+        ),
+    ),
+    *_of(
+        "services/policy_trial.py",
+        "tests/web/test_policy_tools.py",
+        ("members without effect are tried", "G07", "    if issues:\n", "    if False:\n"),
     ),
 ]
