@@ -33,6 +33,7 @@ from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, Vi
 from authserver.web.health import health_blueprint
 from authserver.web.introspect import IntrospectView, QuickIntrospectView, revocation_blueprint
 from authserver.web.metrics import metrics_blueprint
+from authserver.web.policy_records import policy_records_blueprint
 from authserver.web.policy_tools import policy_tools_blueprint
 from authserver.web.register import registration_blueprint
 from authserver.web.resources import resources_blueprint
@@ -67,7 +68,10 @@ MAX_WAITING_FOR_SLOW_HOSTS = 3
 def open_parts(settings: Settings, *, meter: Meter | None = None) -> Parts:
     """Open the adapters that the settings name. The database must have been upgraded before."""
     stores = SqlStores(
-        open_engine(settings.database_url), max_receipts=settings.receipt_limit, fence=_failover_fence(settings)
+        open_engine(settings.database_url),
+        max_receipts=settings.receipt_limit,
+        max_decisions=settings.decision_limit,
+        fence=_failover_fence(settings),
     )
     return Parts(
         stores=stores,
@@ -76,6 +80,7 @@ def open_parts(settings: Settings, *, meter: Meter | None = None) -> Parts:
         hasher=Argon2Hasher(),
         audit_log=LogAuditLog(),
         receipt_log=ReceiptWriter(stores.receipts),
+        decision_log=ReceiptWriter(stores.decisions, kind="decisions"),
         check_signature=signature_check(),
     )
 
@@ -129,6 +134,7 @@ def create_app(
     app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
     app.register_blueprint(policy_tools_blueprint(use.policy_trial, use.authorization))
+    app.register_blueprint(policy_records_blueprint(use.decisions, use.registration, use.authorization))
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
     app.register_blueprint(_well_known(settings, parts))

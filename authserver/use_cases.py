@@ -27,6 +27,7 @@ from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
 from authserver.services.guess_limit import GuessLimit
 from authserver.services.key_alarm import AlarmingJwks
+from authserver.services.policy_decisions import DecisionLog, Decisions, DecisionStore, Samples
 from authserver.services.policy_trial import PolicyTrial
 from authserver.services.ports import (
     AuditLog,
@@ -74,6 +75,10 @@ class Stores(Protocol):
         """Why requests were refused."""
 
     @property
+    def decisions(self) -> DecisionStore:
+        """What the policies decided."""
+
+    @property
     def changes(self) -> Changes:
         """In which state the registry is."""
 
@@ -98,6 +103,7 @@ class Parts:
     hasher: SecretHasher
     audit_log: AuditLog
     receipt_log: ReceiptLog
+    decision_log: DecisionLog
     check_signature: SignatureCheck = jose.check_signature
 
 
@@ -115,6 +121,7 @@ class Services:
     dynamic_registration: DynamicRegistration
     readiness: Readiness
     policy_trial: PolicyTrial
+    decisions: Decisions
     at_hand: "AtHand"
 
 
@@ -133,15 +140,8 @@ def build_services(settings: Settings, parts: Parts) -> Services:
     rules, stores = client_rules(settings), parts.stores
     registry = Registry(stores.resources, stores.changes, nearby=stores.nearby, rules=rules, audit_log=parts.audit_log)
     revocations = KeptRevocations(stores.revocations, stores.changes)
-    introspection = TokenIntrospection(
-        registry,
-        parts.signer,
-        revocations,
-        parts.audit_log,
-        issuer=settings.issuer,
-        wildcard_types=settings.wildcard,
-        guesses=GuessLimit(limit=settings.introspection_guesses),
-    )
+    decisions = Decisions(parts.decision_log, stores.decisions, settings.receipt_days * 86_400, Samples())
+    introspection = _introspection(settings, parts, registry, revocations=revocations, decisions=decisions)
     authentication = _authentication(settings, parts, registry)
     registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules)
     issuance = TokenIssuance(authentication, parts.signer, parts.audit_log, _issuance_rules(settings))
@@ -165,6 +165,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         ),
         readiness=readiness(parts),
         policy_trial=PolicyTrial(registry, rules, settings.forward_fhir_bases),
+        decisions=decisions,
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
 
@@ -174,6 +175,21 @@ def readiness(parts: Parts, *, ticks: Callable[[], float] = clock.ticks) -> Read
     stores = parts.stores
     checks = [database_reads(stores.ping), database_writes(stores.replay_guard), a_key_signs(parts.signer)]
     return Readiness(checks, ticks=ticks)
+
+
+def _introspection(
+    settings: Settings, parts: Parts, registry: Registry, *, revocations: KeptRevocations, decisions: Decisions
+) -> TokenIntrospection:
+    return TokenIntrospection(
+        registry,
+        parts.signer,
+        revocations,
+        parts.audit_log,
+        issuer=settings.issuer,
+        wildcard_types=settings.wildcard,
+        guesses=GuessLimit(limit=settings.introspection_guesses),
+        decisions=decisions,
+    )
 
 
 def _authentication(settings: Settings, parts: Parts, registry: Registry) -> ClientAuthentication:

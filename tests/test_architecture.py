@@ -96,7 +96,7 @@ def test_an_adapter_knows_no_other_adapter() -> None:
     families = {
         "key_files": {"key_files", "key_folder", "key_material", "verified_tokens"},
         "jwks_cache": {"jwks_cache", "jwks_entry", "fetch_budget"},
-        "memory": {"memory", "memory_changes"},
+        "memory": {"memory", "memory_changes", "memory_decisions"},
         "sql": {"sql"},
     }
     found = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from authserver.adapters.memory_changes import MemoryChanges
+from authserver.adapters.memory_decisions import MemoryDecisionStore
 from authserver.errors import StorageUnavailable, VersionConflict
 from authserver.services.ports import MAX_RECEIPTS, UNLINKED, ClaimOutcome, Receipt, Revocations, StoredResource
 
@@ -247,6 +248,7 @@ class MemoryStores:
         self.claims = MemoryClaimQueue(self.replay_guard, self.changes)
         self.revocations = MemoryRevocationList(self.changes)
         self.receipts = MemoryReceiptStore()
+        self.decisions = MemoryDecisionStore()
 
     def ping(self) -> None:
         """Return at once: memory always answers."""

@@ -138,7 +138,9 @@ def _open_auth(loaded: Configuration, meter: Meter | None) -> tuple[Parts, Servi
     services = auth_app.build_services(loaded.settings, parts)
     stores = parts.stores
     interval = loaded.settings.purge_interval
-    Purger(stores.replay_guard, stores.revocations, stores.receipts, interval=interval).start()
+    Purger(
+        stores.replay_guard, stores.revocations, stores.receipts, decisions=stores.decisions, interval=interval
+    ).start()
     return parts, services
 
 

@@ -29,13 +29,16 @@ __all__ = [
 class AccessPolicy:
     """A compiled policy. `clients` are ids of linked Clients, `operations` of linked Operations.
 
-    It is a candidate for whom or what one of the links names; without links, for every request.
+    It is a candidate for whom or what one of the links names; without links, for every request. In `shadow` mode it is
+    asked where decisions are recorded and explained, and allows nothing. `version` is that of the stored resource.
     """
 
     id: str
     rule: Rule
     clients: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
+    shadow: bool = False
+    version: int = 0
 
     @property
     def engine(self) -> str:
@@ -53,21 +56,27 @@ class Decision:
     """Whether the request is allowed, and by which policy; a refusal names none.
 
     `failed` are ids of policies that could not be evaluated, up to the one that allowed: they count as a refusal, and
-    somebody must look at them (threat G07).
+    somebody must look at them (threat G07). `record` is the id under which the decision was recorded, if it was.
     """
 
     allowed: bool
     policy: str | None = None
     failed: tuple[str, ...] = ()
+    record: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one candidate says of a request; `finding` is None when it could not be evaluated."""
+    """What one candidate says of a request; `finding` is None when it could not be evaluated.
+
+    What one in `shadow` mode says decides nothing.
+    """
 
     policy: str
     engine: str
     finding: Finding | None
+    shadow: bool = False
+    version: int = 0
 
     @property
     def allowed(self) -> bool:
@@ -95,6 +104,7 @@ class _Registration(BaseModel):
     engine: str
     link: list[_Link] = Field(default_factory=list)
     description: str | None = None
+    mode: Literal["enforced", "shadow"] = "enforced"
 
 
 @dataclass(slots=True)
@@ -106,7 +116,7 @@ class _Links:
     issues: list[Issue] = field(default_factory=list)
 
 
-def from_resource(body: Mapping[str, Any], *, policy_id: str) -> AccessPolicy:
+def from_resource(body: Mapping[str, Any], *, policy_id: str, version: int = 0) -> AccessPolicy:
     """Read and compile an AccessPolicy resource; raises InvalidResource with every finding and its path."""
     try:
         read = _Registration.model_validate(body)
@@ -120,7 +130,8 @@ def from_resource(body: Mapping[str, Any], *, policy_id: str) -> AccessPolicy:
     issues.extend(links.issues)
     if rule is None or issues:
         raise InvalidResource(tuple(issues))
-    return AccessPolicy(policy_id, rule, frozenset(links.clients), frozenset(links.operations))
+    shadow = read.mode == "shadow"
+    return AccessPolicy(policy_id, rule, frozenset(links.clients), frozenset(links.operations), shadow, version)
 
 
 def decide(policies: Iterable[AccessPolicy], client: Client, request: PolicyRequest) -> Decision:
@@ -129,7 +140,7 @@ def decide(policies: Iterable[AccessPolicy], client: Client, request: PolicyRequ
     `policies` in order, without those that are linked to another life of this client's id.
     """
     case, failed = Case(client, request), []
-    for policy in _candidates(policies, client, request):
+    for policy in _enforced(policies, client, request):
         try:
             allowed = policy.rule.allows(case)
         except Exception:  # noqa: BLE001 -- whatever goes wrong in a rule, it must not decide anything but a refusal
@@ -141,14 +152,18 @@ def decide(policies: Iterable[AccessPolicy], client: Client, request: PolicyRequ
 
 
 def explain(policies: Iterable[AccessPolicy], client: Client, request: PolicyRequest) -> tuple[Verdict, ...]:
-    """Return the verdict of every candidate, in order; the first that allows is the one that decides."""
+    """Return the verdict of every candidate, in order; the first that allows and is not in shadow mode decides."""
     case = Case(client, request)
     return tuple(_verdict(policy, case) for policy in _candidates(policies, client, request))
 
 
 def allows_whatever(policies: Iterable[AccessPolicy], client: Client, request: PolicyRequest) -> bool:
     """Say whether the client may send this operation with any parameters and headers, from anywhere."""
-    return any(policy.engine == ALLOW for policy in _candidates(policies, client, request))
+    return any(policy.engine == ALLOW for policy in _enforced(policies, client, request))
+
+
+def _enforced(policies: Iterable[AccessPolicy], client: Client, request: PolicyRequest) -> Iterator[AccessPolicy]:
+    return (policy for policy in _candidates(policies, client, request) if not policy.shadow)
 
 
 def _candidates(policies: Iterable[AccessPolicy], client: Client, request: PolicyRequest) -> Iterator[AccessPolicy]:
@@ -157,10 +172,12 @@ def _candidates(policies: Iterable[AccessPolicy], client: Client, request: Polic
 
 
 def _verdict(policy: AccessPolicy, case: Case) -> Verdict:
+    finding: Finding | None
     try:
-        return Verdict(policy.id, policy.engine, policy.rule.explain(case))
+        finding = policy.rule.explain(case)
     except Exception:  # noqa: BLE001 -- as in decide()
-        return Verdict(policy.id, policy.engine, None)
+        finding = None
+    return Verdict(policy.id, policy.engine, finding, shadow=policy.shadow, version=policy.version)
 
 
 def _misspelled_links(unknown: Iterable[str]) -> Iterable[Issue]:

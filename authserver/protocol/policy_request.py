@@ -51,7 +51,7 @@ _REGISTRY_OPERATIONS = {
 }
 _OWN_OPERATIONS = frozenset(
     {"auth-introspect", "auth-revoke", "auth-register", "auth-diagnose", "auth-receipt", "auth-test-policy", "matcho"}
-    | {"client-revoke-tokens", "client-flush-keys"}
+    | {"client-revoke-tokens", "client-flush-keys", "policy-explain", "policy-impact"}
 )
 OPERATIONS = _OWN_OPERATIONS | {"FhirPostSearch", *_FHIR_OPERATIONS.values(), *_REGISTRY_OPERATIONS.values()}
 """The ids that a policy can link to and that `operation.id` can be."""
@@ -63,7 +63,8 @@ class PolicyRequest:
 
     `parameters` are decoded query parameters in the order sent; `interaction` is FHIR's word (read,
     search-type, update …) or the id of one of our own operations. `headers` have lower-case names; `claims` are
-    those of the caller's access token, None without one; `body` is parsed JSON, None where it is not described.
+    those of the caller's access token, None without one; `body` is parsed JSON, None where it is not described. `id` is
+    the request id of our answer, which no policy sees.
     """
 
     method: str
@@ -77,6 +78,7 @@ class PolicyRequest:
     remote_addr: str = ""
     body: Any = field(default=None, hash=False)
     claims: Mapping[str, Any] | None = field(default=None, hash=False)
+    id: str = field(default="", compare=False)
 
 
 class Case:

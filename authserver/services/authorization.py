@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from authserver.errors import InsufficientScope, LoginRequired
+from authserver.errors import Forbidden, InsufficientScope, LoginRequired
 from authserver.protocol import access_token, policy, scopes
 from authserver.protocol.client import BASIC, Client
 from authserver.protocol.policy_request import PolicyRequest
@@ -16,6 +16,7 @@ from authserver.protocol.scopes import ScopeSet
 from authserver.protocol.token_request import ClientAssertion
 from authserver.services import policy_decisions
 from authserver.services.client_authentication import ClientAuthentication
+from authserver.services.policy_decisions import Decisions
 from authserver.services.ports import SecretHasher
 from authserver.services.registry import Registrations
 from authserver.services.token_introspection import TokenIntrospection
@@ -81,17 +82,24 @@ class Authorization:
 
     def is_operator(self, caller: Caller, request: PolicyRequest) -> bool:
         """Say whether the caller is bound by no scope and a policy allows the request."""
-        return caller.scopes is None and self._decide(caller, request).allowed
+        return caller.scopes is None and self._decide(caller, request, decisions=None).allowed
+
+    def require_operator(self, caller: Caller, request: PolicyRequest) -> None:
+        """Allow what only operators may do: callers that no scope binds, and that a policy allows it. Or Forbidden."""
+        if caller.scopes is not None:
+            raise Forbidden(detail=f"{caller.client.id} is bound by scopes, so it is no operator")
+        self._require_policy(caller, request)
 
     def allows_whatever(self, caller: Caller, request: PolicyRequest) -> bool:
         """Say whether the answer of the policies depends on neither headers, parameters nor source of the request."""
         return policy.allows_whatever(self.registry.policies_for(caller.client), caller.client, request)
 
     def _require_policy(self, caller: Caller, request: PolicyRequest) -> None:
-        decision = self._decide(caller, request)
+        decision = self._decide(caller, request, decisions=self.introspection.decisions)
         if not decision.allowed:
             raise policy_decisions.refusal(decision, f"no policy of {caller.client.id} allows {request.interaction}")
 
-    def _decide(self, caller: Caller, request: PolicyRequest) -> policy.Decision:
+    def _decide(self, caller: Caller, request: PolicyRequest, *, decisions: Decisions | None) -> policy.Decision:
         described = replace(request, claims=caller.claims)
-        return policy_decisions.decide(self.registry, self.introspection.audit_log, caller.client, described)
+        audit_log = self.introspection.audit_log
+        return policy_decisions.decide(self.registry, audit_log, caller.client, described, decisions=decisions)

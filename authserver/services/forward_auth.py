@@ -30,8 +30,11 @@ class ForwardAuth:
     audiences: frozenset[str]
     fhir_bases: tuple[str, ...]
 
-    def verify(self, token: str, request: ForwardedRequest, *, now: int) -> Verified:
-        """Return whose request this is; raises InvalidToken, InsufficientScope or Forbidden. `now` in seconds."""
+    def verify(self, token: str, request: ForwardedRequest, *, now: int, request_id: str = "") -> Verified:
+        """Return whose request this is; raises InvalidToken, InsufficientScope or Forbidden. `now` in seconds.
+
+        `request_id` is that of our answer.
+        """
         active = self.introspection.active(token, now=now)
         if active is None or not access_token.audience_of(active.claims) & self.audiences:
             raise InvalidToken(detail="bearer token is not active here", reason="bearer_refused")
@@ -41,9 +44,11 @@ class ForwardAuth:
             missing = forwarded_request.needed_scope(found, request, granted)
             if missing is not None:
                 raise InsufficientScope(missing, detail=active.client.id)
-        described = replace(forwarded_request.policy_request(request, found), claims=active.claims)
-        registry, audit_log = self.introspection.registry, self.introspection.audit_log
-        decision = policy_decisions.decide(registry, audit_log, active.client, described)
+        described = replace(forwarded_request.policy_request(request, found), claims=active.claims, id=request_id)
+        use = self.introspection
+        decision = policy_decisions.decide(
+            use.registry, use.audit_log, active.client, described, decisions=use.decisions
+        )
         if not decision.allowed:
             detail = f"no policy of {active.client.id} allows {request.method} {request.path[:200]}"
             raise policy_decisions.refusal(decision, detail)

@@ -10,6 +10,7 @@ from authserver.protocol.jwks import JwkSet
 CLIENT, ACCESS_POLICY = "Client", "AccessPolicy"
 UNLINKED = ""
 MAX_RECEIPTS = 100_000
+MAX_DECISIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)

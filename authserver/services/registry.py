@@ -115,7 +115,7 @@ class Registry:
 
     def _policy(self, stored: StoredResource) -> AccessPolicy | None:
         try:
-            return policy_protocol.from_resource(stored.body, policy_id=stored.id)
+            return policy_protocol.from_resource(stored.body, policy_id=stored.id, version=stored.version_id)
         except InvalidResource as error:
             # Policies only ever allow, so one that this version cannot read is left out (threat G07: deny and alarm).
             self._audit_log.record("policy_unusable", policy=stored.id, detail=error.detail)

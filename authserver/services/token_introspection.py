@@ -9,6 +9,7 @@ from authserver.protocol.client import Client
 from authserver.protocol.policy_request import PolicyRequest
 from authserver.services import policy_decisions
 from authserver.services.guess_limit import GuessLimit
+from authserver.services.policy_decisions import Decisions
 from authserver.services.ports import AuditLog, RevocationList, Signer
 from authserver.services.registry import Registrations
 
@@ -32,6 +33,7 @@ class TokenIntrospection:
     issuer: str
     wildcard_types: frozenset[str] | None = None
     guesses: GuessLimit | None = None
+    decisions: Decisions | None = None
 
     def active(self, token: str, *, now: int) -> ActiveToken | None:
         """Return the token when it is ours, current, not revoked, and its client is registered and active."""
@@ -66,9 +68,10 @@ class TokenIntrospection:
         """Return the introspection response; exactly `{"active": false}` for whatever is not active.
 
         `caller` limits this to the tokens that it may see; None is this server itself.
-        With a described `request`, an active token's answer also has `policy_decision`: `{"allowed": bool}` and,
-        when allowed, the id of the deciding `policy`. With `report`, for an operator, the answer about a token that
-        was granted less than was asked for also has `scope_decisions`: what became of each requested scope (row X51).
+        With a described `request`, an active token's answer also has `policy_decision`: `{"allowed": bool}` and, when
+        allowed, the id of the deciding `policy`, else that of the record of the `decision`. With `report`, for an
+        operator, the answer about a token that was granted less than was asked for also has `scope_decisions`: what
+        became of each requested scope (row X51).
         Raises TooManyRequests when the caller asked about too many tokens that are none of ours.
         """
         claims = self._signed(token)
@@ -109,7 +112,9 @@ class TokenIntrospection:
 
     def _decide(self, active: ActiveToken, request: PolicyRequest) -> dict[str, Any]:
         described = replace(request, claims=active.claims)
-        decision = policy_decisions.decide(self.registry, self.audit_log, active.client, described)
+        decision = policy_decisions.decide(
+            self.registry, self.audit_log, active.client, described, decisions=self.decisions
+        )
         if not decision.allowed:
-            return {"allowed": False}
+            return {"allowed": False} | ({"decision": decision.record} if decision.record else {})
         return {"allowed": True, "policy": decision.policy}

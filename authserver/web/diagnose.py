@@ -6,7 +6,7 @@ What is private is decided by the services; here is only who is calling.
 from flask import Blueprint, Response, request
 
 from authserver import clock
-from authserver.errors import Forbidden, InvalidRequest
+from authserver.errors import InvalidRequest
 from authserver.protocol import render
 from authserver.protocol.token_request import JWT_BEARER, KNOWN_PARAMETERS, single_values
 from authserver.services.authorization import Authorization
@@ -41,8 +41,9 @@ def diagnosis_blueprint(diagnosis: Diagnosis, receipts: Receipts, authorization:
     @blueprint.get("/auth/receipt/<receipt_id>")
     def receipt(receipt_id: str) -> Response:
         now = clock.now()
-        if not _is_operator("auth-receipt", now):
-            raise Forbidden(detail="receipts are for operators")
+        incoming = of_framework(request)
+        caller = caller_of(incoming, authorization, now=now)
+        authorization.require_operator(caller, own_request(incoming, "auth-receipt"))
         return respond(render.json_answer(receipts.resolve(receipt_id, now=now)))
 
     def _is_operator(interaction: str, now: int) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import MIMEAccept
@@ -60,7 +60,7 @@ class IntrospectView:
         except InsufficientScope as error:
             # RFC 7662 section 2.3: a bearer token with too little privilege is a 401.
             raise LoginRequired(detail=error.detail, reason=error.reason) from error
-        described = _described_request(form)
+        described = _described_request(form, request.request_id)
         # An operator is bound by no scope; the policies allowed the question already.
         operator = caller.scopes is None
         answer = self._introspection.introspect(
@@ -72,6 +72,8 @@ class IntrospectView:
         # A caller's own token or assertion has an end of its own; a secret is as good as the registration.
         # What is said again may not depend on what the request's name does not tell: its source, other headers.
         lasting = _is_basic(request) and self._authorization.allows_whatever(caller, own)
+        # A refusal is not said again: each has a record under the request id of its own answer (row X23).
+        lasting = lasting and answer.get("policy_decision", {}).get("allowed") is not False
         return Judged(render.json_answer(answer), answer.get("exp", 0) if lasting else 0)
 
 
@@ -159,11 +161,12 @@ def _token(form: dict[str, str]) -> str:
     return form["token"]
 
 
-def _described_request(form: dict[str, str]) -> PolicyRequest | None:
+def _described_request(form: dict[str, str], request_id: str) -> PolicyRequest | None:
     """Read the parameter `request`: the JSON description of what the caller is about to serve."""
     if "request" not in form:
         return None
     try:
-        return policy_request.from_description(strict_json.loads(form["request"].encode("utf-8")))
+        described = policy_request.from_description(strict_json.loads(form["request"].encode("utf-8")))
+        return replace(described, id=request_id)
     except strict_json.MalformedJson as error:
         raise InvalidRequest("The parameter request is not a description of a request.") from error

@@ -19,4 +19,5 @@ def own_request(
         resource_id=resource_id,
         headers=request.headers(),
         remote_addr=request.source,
+        id=request.request_id,
     )

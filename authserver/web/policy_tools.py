@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, request
 
 from authserver import clock
-from authserver.errors import Forbidden, InvalidResource, Issue
+from authserver.errors import InvalidResource, Issue
 from authserver.protocol import matcho, render
 from authserver.protocol.matcho_reader import compile_any_pattern
 from authserver.protocol.policy_request import MAX_BODY_VALUES, values_of
@@ -42,7 +42,6 @@ def policy_tools_blueprint(trial: PolicyTrial, authorization: Authorization) -> 
     def _require_operator(interaction: str) -> None:
         incoming = of_framework(request)
         caller = caller_of(incoming, authorization, now=clock.now())
-        if not authorization.is_operator(caller, own_request(incoming, interaction)):
-            raise Forbidden(detail="policies are tried out by operators")
+        authorization.require_operator(caller, own_request(incoming, interaction))
 
     return blueprint

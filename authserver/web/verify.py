@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from authserver import clock
 from authserver.errors import AuthServerError, BadRequest, InsufficientScope, InvalidToken, TokenRequired
@@ -68,7 +68,7 @@ def _answer(forward_auth: ForwardAuth, described: ForwardedRequest) -> Response:
     if header is None or header[0] != "bearer":
         raise TokenRequired(detail="forward-auth without a bearer token", headers={"WWW-Authenticate": REALM})
     try:
-        verified = forward_auth.verify(header[1], _whole(described), now=clock.now())
+        verified = forward_auth.verify(header[1], _whole(described), now=clock.now(), request_id=g.request_id)
     except (InvalidToken, InsufficientScope) as error:
         raise _in_our_realm(error) from error
     response = respond(render.json_answer({}))

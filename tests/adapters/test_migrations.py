@@ -75,7 +75,7 @@ def test_empty_database_is_not_current_and_is_after_the_upgrade(database_url: st
 
     after = (current_revision(engine), is_current(engine))
     engine.dispose()
-    assert (before, after) == ((None, False), ("0005", True))
+    assert (before, after) == ((None, False), ("0006", True))
 
 
 def test_second_upgrade_changes_nothing(database_url: str) -> None:
@@ -110,6 +110,7 @@ def test_tokens_alive_at_the_upgrade_live_on(database_url: str) -> None:
     engine = open_engine(database_url)
     upgrade(engine)
     with engine.begin() as connection:
+        connection.execute(text("DROP TABLE decision"))
         connection.execute(text("DROP TABLE registry_change"))
         connection.execute(text("DROP TABLE database_era"))
         connection.execute(text("DROP INDEX ix_revoked_jti_change"))
@@ -145,5 +146,6 @@ def test_used_jtis_are_purged_and_links_found_by_index(database_url: str) -> Non
         ("revoked_jti", ("until",)),
         ("revoked_jti", ("change",)),
         ("receipt", ("until",)),
+        ("decision", ("until",)),
         ("resource_link", ("resource_type", "id")),
     }

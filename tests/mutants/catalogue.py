@@ -569,7 +569,7 @@ MUTANTS: list[Mutant] = [
             "policies do not limit patients' data",
             "G07",
             """        if not caller.policy_allows:
-            return Deny(Forbidden())
+            return Deny(_by_policy(caller))
         if not request.served:
             return Deny(MethodNotAllowed(request.allow) if""",
             """        if not request.served:
@@ -584,7 +584,7 @@ MUTANTS: list[Mutant] = [
             "policies do not limit exports",
             "H10",
             """        if not caller.policy_allows:
-            return Deny(Forbidden())
+            return Deny(_by_policy(caller))
         if not request.served:
             return Deny(MethodNotAllowed(request.allow))""",
             """        if not request.served:
@@ -824,8 +824,8 @@ MUTANTS: list[Mutant] = [
         (
             "anybody tries policies",
             "G01",
-            "if not authorization.is_operator(caller, own_request(incoming, interaction)):",
-            "if False:",
+            "        authorization.require_operator(caller, own_request(incoming, interaction))\n",
+            "",
         ),
         (
             "resources of any size are matched",

@@ -103,3 +103,29 @@ def test_a_rule_that_fails_is_explained_as_a_refusal() -> None:
 
     assert (verdict.allowed, verdict.finding) == (False, None)
     assert verdict.as_json() == {"id": "d", "engine": "failing", "eval-result": False, "failed": True}
+
+
+def test_a_policy_in_the_shadow_is_explained_and_allows_nothing() -> None:
+    """Row X52; it does not make answers last either."""
+    shadow = policy.from_resource({"engine": "allow", "mode": "shadow"}, policy_id="s", version=7)
+    enforced = policy.from_resource({"engine": "allow", "mode": "enforced"}, policy_id="e")
+    client = make_client("client-1")
+
+    verdicts = policy.explain([shadow, enforced], client, READ)
+
+    assert policy.decide([shadow], client, READ) == Decision(allowed=False)
+    assert policy.decide([shadow, enforced], client, READ) == Decision(allowed=True, policy="e")
+    assert [policy.allows_whatever([one], client, READ) for one in (shadow, enforced)] == [False, True]
+    assert [(one.policy, one.allowed, one.shadow, one.version) for one in verdicts] == [
+        ("s", True, True, 7),
+        ("e", True, False, 0),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["Shadow", "off", "", None, True])
+def test_another_mode_is_refused(mode: object) -> None:
+    """Row X52: what reads as if it decided nothing must not decide."""
+    with pytest.raises(InvalidResource) as refused:
+        policy.from_resource({"engine": "allow", "mode": mode}, policy_id="s")
+
+    assert [issue.expression for issue in refused.value.findings] == ["AccessPolicy.mode"]
