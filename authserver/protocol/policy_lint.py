@@ -8,7 +8,9 @@ from authserver.protocol import matcho_lint, policy
 from authserver.protocol.policy_request import ROOT_MEMBERS
 from authserver.protocol.policy_rules import ALLOW, COMPLEX, JSON_SCHEMA, MATCHO
 
-_KNOWN = frozenset({"resourceType", "id", "meta", "engine", "link", "description", "matcho", "schema", "and", "or"})
+_KNOWN = frozenset(
+    {"resourceType", "id", "meta", "engine", "link", "description", "mode", "matcho", "schema", "and", "or"}
+)
 _WHOSE = ("client", "jwt", "tenant")
 _NO_LINK = "without a link this is for every client"
 
@@ -16,8 +18,13 @@ _NO_LINK = "without a link this is for every client"
 def warnings(body: Mapping[str, Any]) -> tuple[Issue, ...]:
     """Return a warning for each trap in an AccessPolicy, at its place; raises InvalidResource for an invalid one."""
     read = policy.from_resource(body, policy_id=str(body.get("id") or "-"))
-    found = [*_link_traps(read, body), *_unknown_members(body), *_rule_traps(body, "AccessPolicy")]
+    found = [*_mode_traps(read), *_link_traps(read, body), *_unknown_members(body), *_rule_traps(body, "AccessPolicy")]
     return tuple(Issue(path, what, "informational", "warning") for path, what in found)
+
+
+def _mode_traps(read: policy.AccessPolicy) -> Iterator[matcho_lint.Trap]:
+    if read.shadow:
+        yield "AccessPolicy.mode", "in shadow mode a policy allows nothing; $impact tells what it would allow"
 
 
 def _link_traps(read: policy.AccessPolicy, body: Mapping[str, Any]) -> Iterator[matcho_lint.Trap]:

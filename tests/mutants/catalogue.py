@@ -819,6 +819,93 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
+        "protocol/policy.py",
+        "tests/protocol/test_policy.py",
+        (
+            "a policy in the shadow allows",
+            "G07",
+            "return (policy for policy in _candidates(policies, client, request) if not policy.shadow)",
+            "return _candidates(policies, client, request)",
+        ),
+        ("no policy is in the shadow", "G07", 'shadow = read.mode == "shadow"', "shadow = False"),
+    ),
+    *_of(
+        "protocol/decision_record.py",
+        "tests/protocol/test_decision_record.py",
+        ("paths are recorded as they are", "F08", 'part if part in _WORDS or not part else "{id}"', "part"),
+        ("parameters of any name", "F08", "for name in given if _NAME.fullmatch(name)", "for name in given"),
+        ("names in bodies are recorded", "F08", 'if root == "body":', "if False:"),
+        ("what was there is recorded", "F08", '"expected": _expected(one.expected)', '"expected": one.but'),
+        ("methods of any name", "F08", 'request.method if request.method in _METHODS else "other"', "request.method"),
+        (
+            "types of any name",
+            "F08",
+            "request.resource_type if request.resource_type in _TYPES else None",
+            "request.resource_type",
+        ),
+        ("verdicts without end", "G09", "for one in verdicts[:MAX_VERDICTS]", "for one in verdicts"),
+    ),
+    *_of(
+        "protocol/policy_impact.py",
+        "tests/protocol/test_policy_impact.py",
+        ("verdicts of another text count", "G07", 'return bool(said["version"] == policy.version)', "return True"),
+        ("the shadow of another allows", "G07", ' and said.get("mode") != SHADOW', ""),
+        ("allowed is newly allowed", "G07", "    return not record.allowed\n", "    return True\n"),
+    ),
+    *_of(
+        "services/policy_decisions.py",
+        "tests/services/test_decisions.py",
+        ("records outlive their time", "F08", "if found is None or found.until < self.now():", "if found is None:"),
+        (
+            "every allowed request is written",
+            "F03",
+            "if last is not None and last <= now < last + SAMPLE_SECONDS:",
+            "if False:",
+        ),
+        (
+            "samples end when the clock is set back",
+            "B14",
+            "last is not None and last <= now <",
+            "last is not None and now <",
+        ),
+        ("kinds without end", "F03", "if len(self._last) > MAX_SAMPLED:", "if False:"),
+    ),
+    *_of(
+        "web/policy_records.py",
+        "tests/web/test_policy_records.py",
+        ("anybody reads decisions", "G01", "        authorization.require_operator(caller, described)\n", ""),
+    ),
+    *_of(
+        "services/authorization.py",
+        "tests/web/test_policy_records.py",
+        (
+            "a caller bound by scopes is an operator",
+            "G01",
+            "        if caller.scopes is not None:\n            raise Forbidden(detail",
+            "        if False:\n            raise Forbidden(detail",
+        ),
+    ),
+    *_of(
+        "web/introspect.py",
+        "tests/web/test_policy_records.py",
+        (
+            "a refusal is said again",
+            "G07",
+            'lasting = lasting and answer.get("policy_decision", {}).get("allowed") is not False',
+            "lasting = bool(lasting)",
+        ),
+    ),
+    *_of(
+        "fhir/bearer.py",
+        "tests/fhir/test_refusals.py",
+        (
+            "any text becomes a header",
+            "E13",
+            "isinstance(named, str) and _DECISION_ID.fullmatch(named)",
+            "isinstance(named, str)",
+        ),
+    ),
+    *_of(
         "web/policy_tools.py",
         "tests/web/test_policy_tools.py",
         (

@@ -32,6 +32,11 @@ def in_pattern(pattern: dict[str, Any]) -> list[tuple[str, str]]:
     ("body", "expected"),
     [
         ({"engine": "allow", "link": LINK}, []),
+        ({"engine": "allow", "link": LINK, "mode": "enforced"}, []),
+        (
+            {"engine": "allow", "link": LINK, "mode": "shadow"},
+            [("mode", "in shadow mode a policy allows nothing; $impact tells what it would allow")],
+        ),
         ({"engine": "allow"}, [("link", "without a link this is for every client, and it allows everything")]),
         (
             {"engine": "matcho", "matcho": {"uri": "/a"}},
