@@ -27,6 +27,7 @@ from authserver.web import errors as web_errors
 from authserver.web import metrics as web_metrics
 from authserver.web import receipts as web_receipts
 from authserver.web import sources
+from authserver.web.access_evaluation import access_evaluation_blueprint
 from authserver.web.diagnose import diagnosis_blueprint
 from authserver.web.direct import DirectEndpoint
 from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, View
@@ -133,8 +134,7 @@ def create_app(
     app.register_blueprint(diagnosis_blueprint(use.diagnosis, use.receipts, use.authorization))
     app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
-    app.register_blueprint(policy_tools_blueprint(use.policy_trial, use.authorization))
-    app.register_blueprint(policy_records_blueprint(use.decisions, use.registration, use.authorization))
+    _register_policy_paths(app, use, issuer=settings.issuer)
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
     app.register_blueprint(_well_known(settings, parts))
@@ -146,6 +146,12 @@ def create_app(
     endpoints = direct_endpoints(settings, parts, use) if direct is None else direct
     app.wsgi_app = DirectPaths(app.wsgi_app, endpoints)  # type: ignore[method-assign]
     return app
+
+
+def _register_policy_paths(app: Flask, use: Services, *, issuer: str) -> None:
+    app.register_blueprint(policy_tools_blueprint(use.policy_trial, use.authorization))
+    app.register_blueprint(policy_records_blueprint(use.decisions, use.registration, use.authorization))
+    app.register_blueprint(access_evaluation_blueprint(use.access_evaluation, use.authorization, issuer=issuer))
 
 
 def _well_known(settings: Settings, parts: Parts) -> Blueprint:

@@ -11,6 +11,7 @@ from authserver.protocol.client import ClientRules
 from authserver.protocol.jose import SignatureCheck
 from authserver.protocol.jwks_url import JwksUrlRules
 from authserver.protocol.key_policy import KeyRules
+from authserver.services.access_evaluation import AccessEvaluation
 from authserver.services.at_hand import (
     HasherAtHand,
     JwksAtHand,
@@ -122,6 +123,7 @@ class Services:
     readiness: Readiness
     policy_trial: PolicyTrial
     decisions: Decisions
+    access_evaluation: AccessEvaluation
     at_hand: "AtHand"
 
 
@@ -166,6 +168,9 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         readiness=readiness(parts),
         policy_trial=PolicyTrial(registry, rules, settings.forward_fhir_bases),
         decisions=decisions,
+        access_evaluation=AccessEvaluation(
+            introspection, (settings.forward_fhir_bases or ("",))[0], audience=settings.fhir_base_url
+        ),
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
 

@@ -51,7 +51,7 @@ _REGISTRY_OPERATIONS = {
 }
 _OWN_OPERATIONS = frozenset(
     {"auth-introspect", "auth-revoke", "auth-register", "auth-diagnose", "auth-receipt", "auth-test-policy", "matcho"}
-    | {"client-revoke-tokens", "client-flush-keys", "policy-explain", "policy-impact"}
+    | {"client-revoke-tokens", "client-flush-keys", "policy-explain", "policy-impact", "access-evaluation"}
 )
 OPERATIONS = _OWN_OPERATIONS | {"FhirPostSearch", *_FHIR_OPERATIONS.values(), *_REGISTRY_OPERATIONS.values()}
 """The ids that a policy can link to and that `operation.id` can be."""

@@ -871,6 +871,40 @@ MUTANTS: list[Mutant] = [
         ("kinds without end", "F03", "if len(self._last) > MAX_SAMPLED:", "if False:"),
     ),
     *_of(
+        "services/access_evaluation.py",
+        "tests/web/test_access_evaluation.py",
+        (
+            "disabled clients may do what policies allow",
+            "X50",
+            "client is None or not client.active or",
+            "client is None or",
+        ),
+        (
+            "a tenant is asked about by another",
+            "F02",
+            "return caller.tenant is None or client.tenant == caller.tenant",
+            "return True",
+        ),
+        ("clients for others are asked about", "F02", "if limited and not limited &", "if False and not limited &"),
+    ),
+    *_of(
+        "web/access_evaluation.py",
+        "tests/web/test_access_evaluation.py",
+        (
+            "anybody asks",
+            "G01",
+            'own_request(incoming, "access-evaluation"), scope=INTROSPECT)\n',
+            'own_request(incoming, "access-evaluation"), scope=INTROSPECT) if False else None\n',
+        ),
+    ),
+    *_of(
+        "protocol/access_evaluation.py",
+        "tests/protocol/test_access_evaluation.py",
+        ("users are taken for clients", "G02", 'if _text(body, "subject", "type").lower() != _CLIENT:', "if False:"),
+        ("ids with slashes", "G05", "if RESOURCE_ID.fullmatch(resource_id) is None:", "if False:"),
+        ("types of any name are asked about", "G05", "if resource_type not in KNOWN_TYPES and", "if False and"),
+    ),
+    *_of(
         "web/policy_records.py",
         "tests/web/test_policy_records.py",
         ("anybody reads decisions", "G01", "        authorization.require_operator(caller, described)\n", ""),
