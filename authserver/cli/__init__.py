@@ -14,7 +14,9 @@ COMMANDS = {
     "client": LazyCommand("authserver.cli.client:client", "Register clients, list, show, disable and delete them."),
     "token": LazyCommand("authserver.cli.token:token", "Get an access token with a client's private key."),
     "introspect": LazyCommand("authserver.cli.token:introspect", "Ask what an access token is worth."),
-    "policy": LazyCommand("authserver.cli.policy:policy", "Try out policies and patterns, before they are registered."),
+    "policy": LazyCommand(
+        "authserver.cli.policy:policy", "Try out policies and patterns, explain refusals, foresee changes."
+    ),
     "doctor": LazyCommand("authserver.cli.doctor:doctor", "Say what is wrong with a client and how to mend it."),
     "explain": LazyCommand("authserver.cli.doctor:explain", "Explain an assertion, an access token or a request id."),
     "keys": LazyCommand("authserver.cli.keys:keys", "Show, rotate and retire the keys that the server signs with."),

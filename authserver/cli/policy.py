@@ -1,4 +1,4 @@
-"""`authserver policy`: try out policies and patterns on a running server, before they are registered."""
+"""`authserver policy`: try out policies on a running server, and ask what registered ones said or would say."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ _REGISTERED = "AccessPolicy/"
 
 @click.group()
 def policy() -> None:
-    """Try out policies and patterns, before they are registered."""
+    """Try out policies and patterns, explain refusals, foresee changes."""
 
 
 @policy.command()
@@ -95,6 +95,31 @@ def match(
     _show(told, lines, good=not told["result"], as_json=as_json)
 
 
+@policy.command()
+@click.argument("decision", metavar="REQUEST_ID")
+@operator_options
+@json_option
+def explain(decision: str, *, url: str | None, user: str, secret_file: Path | None, as_json: bool) -> None:
+    """Say why the policies refused a request: what each of them said of it then.
+
+    REQUEST_ID is the X-Request-Id of the refusal, or the X-Decision-Id of one by the FHIR layer.
+    """
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
+        told = remote.get("/AccessPolicy/$explain", decision=decision)
+    _show(told, _record_lines(told), good=True, as_json=as_json)
+
+
+@policy.command()
+@click.argument("policy_id", metavar="ID")
+@operator_options
+@json_option
+def impact(policy_id: str, *, url: str | None, user: str, secret_file: Path | None, as_json: bool) -> None:
+    """Tell which recent decisions would change if a policy was enforced (in shadow mode), or removed."""
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
+        told = remote.get(f"/AccessPolicy/{policy_id}/$impact")
+    _show(told, _impact_lines(told), good=True, as_json=as_json)
+
+
 def _policy(remote: "Remote", source: str) -> Any:
     """Return the policy: of the server, of a file, of stdin."""
     from authserver.cli.failures import Failure
@@ -153,9 +178,34 @@ def _reasons(finding: Mapping[str, Any], indent: str = "  ") -> list[str]:
 def _mismatch_lines(mismatches: Sequence[Mapping[str, Any]]) -> list[str]:
     import json
 
-    texts = [[json.dumps(one.get(name), ensure_ascii=False) for name in ("expected", "but")] for one in mismatches]
-    places = [".".join(str(step) for step in one["path"]) or "(all of it)" for one in mismatches]
-    return [f"{place}: expected {text[0]}, but {text[1]}" for place, text in zip(places, texts, strict=True)]
+    lines = []
+    for one in mismatches:
+        place = ".".join(str(step) for step in one["path"]) or "(all of it)"
+        # A record of a decision does not say what was there.
+        but = f", but {json.dumps(one['but'], ensure_ascii=False)}" if "but" in one else ""
+        lines.append(f"{place}: expected {json.dumps(one['expected'], ensure_ascii=False)}{but}")
+    return lines
+
+
+def _record_lines(told: Mapping[str, Any]) -> list[str]:
+    verdict = f"allowed by {told['policy']}" if told["allowed"] else "refused"
+    asked = f"{told['client_id']}: {told['method']} {told['path']} ({told['operation'] or 'no operation of ours'})"
+    lines = [f"{asked} was {verdict}"]
+    for one in told["verdicts"]:
+        said = "could not be evaluated" if one.get("failed") else "allows" if one["eval-result"] else "does not allow"
+        mode = " (shadow)" if "mode" in one else ""
+        lines += [f"  {one['id']} version {one['version']}{mode}: {said}", *_reasons(one, "    ")]
+    return lines if told["verdicts"] else [*lines, "  no policy was a candidate"]
+
+
+def _impact_lines(told: Mapping[str, Any]) -> list[str]:
+    changed = "would-be-allowed" if told["if"] == "enforced" else "would-be-refused"
+    first = (
+        f"if {told['policy']} was {told['if']}: {told[changed]} of {told['recorded']} recorded decisions "
+        f"{changed.replace('-', ' ')}"
+    )
+    by = (f"  {one['client']} {one['operation'] or '(no operation of ours)'}: {one['decisions']}" for one in told["by"])
+    return [first, *by, f"judged by this version: {told['judged']}, by others: {told['judged-by-other-versions']}"]
 
 
 def _show(told: object, lines: Sequence[str], *, good: bool, as_json: bool) -> None:

@@ -95,6 +95,10 @@ class Remote:
         """Send one JSON body to an operator's path and return the answer."""
         return read(self.as_operator("POST", path, json=body))
 
+    def get(self, path: str, **parameters: str) -> dict[str, Any]:
+        """Return what an operator's path tells."""
+        return read(self.as_operator("GET", path, params=parameters))
+
     def introspect(self, token: str) -> dict[str, Any]:
         """Return what the server says about the token (RFC 7662)."""
         return read(self.as_operator("POST", "/auth/introspect", data={"token": token}))

@@ -132,7 +132,8 @@ def decide(
         audit_log.record("policy_failed", policy=failed, client_id=client.id, interaction=request.interaction)
     if decisions is None:
         return decision
-    return replace(decision, record=decisions.note(decision, policies, client, request))
+    record = decisions.note(decision, policies, client, request)
+    return decision if record is None else replace(decision, record=record)
 
 
 def refusal(decision: Decision, detail: str) -> Forbidden:

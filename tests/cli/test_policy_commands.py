@@ -1,14 +1,16 @@
-"""`authserver policy test` and `authserver policy match`, against a real server over HTTP. Rows X21, X22."""
+"""`authserver policy` against a real server over HTTP. Rows X21, X22, X23, X52."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from authserver.cli.remote import Remote
+from authserver.cli.remote import Remote, is_only_of
 from tests.cli.conftest import Invoke
 from tests.cli.programs import Running
+from tests.cli.test_client_commands import registered, token_of
 
 LINK = [{"reference": "Client/clinic"}]
 READS = {
@@ -175,3 +177,77 @@ def test_what_is_no_json_is_named(operate: Invoke) -> None:
 
     assert result.exit_code == 1
     assert result.stderr.startswith("error: -: no acceptable JSON: ")
+
+
+def refused_read(operate: Invoke, running: Running, client_id: str) -> str:
+    """Let a client without a policy read from the FHIR layer; return the id that its refusal carries."""
+    registered(operate, client_id)
+    with running.remote() as remote:
+        for policy in remote.search("AccessPolicy"):
+            if is_only_of(policy, client_id):
+                remote.delete("AccessPolicy", policy["id"])
+    token = token_of(operate, client_id)
+    answer = running.get("/fhir/Patient/Mustermann", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 403, answer.text
+    return answer.headers["X-Decision-Id"]
+
+
+def test_a_refusal_by_the_fhir_layer_is_explained_by_the_id_that_it_carries(operate: Invoke, running: Running) -> None:
+    """Row X23: through real processes; nothing of the request's values."""
+    decision = refused_read(operate, running, "refused")
+
+    results = [operate("policy", "explain", decision), operate("policy", "explain", "0" * 16)]
+
+    assert [result.exit_code for result in results] == [0, 1]
+    assert results[0].stdout.splitlines() == [
+        "refused: GET /fhir/Patient/{id} (FhirRead) was refused",
+        "  no policy was a candidate",
+    ]
+    assert "Mustermann" not in operate("policy", "explain", decision, "--json").stdout
+
+
+def test_what_a_policy_in_the_shadow_would_allow_is_told(operate: Invoke, running: Running) -> None:
+    """Row X52: records are written beside the requests, so they are there shortly after."""
+    refused_read(operate, running, "shadowed")
+    with running.remote() as remote:
+        remote.put(
+            "AccessPolicy", "shadow", body=READS | {"link": [{"reference": "Client/shadowed"}], "mode": "shadow"}
+        )
+    token = token_of(operate, "shadowed")
+    decision = running.get("/fhir/Patient/1", headers={"Authorization": f"Bearer {token}"}).headers["X-Decision-Id"]
+    explained = operate("policy", "explain", decision).stdout.splitlines()
+
+    deadline, foreseen = time.monotonic() + 10, [""]
+    while len(foreseen) < 3 and time.monotonic() < deadline:
+        foreseen = operate("policy", "impact", "shadow").stdout.splitlines()
+
+    assert explained[1] == "  shadow version 1 (shadow): allows"
+    assert (foreseen[0].split(" of ")[0], foreseen[0].split(" ")[-3:]) == (
+        "if shadow was enforced: 1",
+        ["would", "be", "allowed"],
+    )
+    assert foreseen[1:] == ["  shadowed FhirRead: 1", "judged by this version: 1, by others: 0"]
+
+
+def test_what_the_only_policy_of_a_client_allows_would_be_refused_without_it(operate: Invoke, running: Running) -> None:
+    """Row X52, removal; and what did not fit stands without what was there."""
+    registered(operate, "enforced")
+    headers = {"Authorization": f"Bearer {token_of(operate, 'enforced')}"}
+    with running.remote() as remote:
+        (policy,) = (one for one in remote.search("AccessPolicy") if is_only_of(one, "enforced"))
+        remote.put("AccessPolicy", policy["id"], body=READS | {"link": policy["link"]})
+    allowed = running.get("/fhir/Patient?_count=1", headers=headers)
+    refused = running.get("/fhir/Observation?_count=1", headers=headers)
+
+    explained = operate("policy", "explain", refused.headers["X-Decision-Id"]).stdout.splitlines()
+    deadline, foreseen = time.monotonic() + 10, [""]
+    while len(foreseen) < 3 and time.monotonic() < deadline:
+        foreseen = operate("policy", "impact", policy["id"]).stdout.splitlines()
+
+    assert (allowed.status_code, refused.status_code) == (200, 403)
+    assert explained == [
+        "enforced: GET /fhir/Observation (FhirSearch) was refused",
+        f"  {policy['id']} version 2: does not allow",
+        '    params.resource/type: expected "Patient"',
+    ]
+    assert foreseen[1:] == ["  enforced FhirSearch: 1", "judged by this version: 2, by others: 0"]
