@@ -12,7 +12,7 @@ from tests.cli.conftest import Invoke
 from tests.cli.programs import Running
 from tests.cli.test_client_commands import registered, token_of
 
-LINK = [{"reference": "Client/clinic"}]
+LINK = [{"reference": "Client/policy-clinic"}]
 READS = {
     "engine": "matcho",
     "matcho": {"request-method": "get", "params": {"resource/type": "Patient"}},
@@ -24,7 +24,7 @@ READS = {
 def clinic(running: Running) -> Remote:
     """A registered client, once for all."""
     with running.remote() as remote:
-        remote.put("Client", "clinic", body={"grant_types": ["basic"], "secret": "of no use to anybody else"})
+        remote.put("Client", "policy-clinic", body={"grant_types": ["basic"], "secret": "of no use to anybody else"})
         remote.put("AccessPolicy", "of-clinic", body=READS)
         return remote
 
@@ -37,7 +37,9 @@ def written(name: str, document: object) -> str:
 
 def tried(operate: Invoke, *arguments: str, policy: Any = READS, stdin: str | None = None) -> tuple[int, list[str]]:
     """Try the policy as the clinic's; return exit code and lines."""
-    result = operate("policy", "test", written("policy.json", policy), *arguments, "--client", "clinic", stdin=stdin)
+    result = operate(
+        "policy", "test", written("policy.json", policy), *arguments, "--client", "policy-clinic", stdin=stdin
+    )
     return result.exit_code, result.stdout.splitlines()
 
 
@@ -93,7 +95,7 @@ def test_a_policy_of_another_client_is_not_asked(operate: Invoke) -> None:
 def test_a_registered_policy_is_tried_by_its_name(operate: Invoke) -> None:
     """Row X22."""
     results = [
-        operate("policy", "test", f"AccessPolicy/{name}", "get", "/fhir/Patient/1", "--client", "clinic")
+        operate("policy", "test", f"AccessPolicy/{name}", "get", "/fhir/Patient/1", "--client", "policy-clinic")
         for name in ("of-clinic", "of-nobody")
     ]
 
@@ -128,7 +130,14 @@ def test_headers_body_claims_and_address_are_part_of_the_request(operate: Invoke
 def test_the_servers_words_about_a_faulty_policy_are_shown(operate: Invoke) -> None:
     """Row X16: with the exact place."""
     result = operate(
-        "policy", "test", "-", "get", "/x", "--client", "clinic", stdin='{"engine": "matcho", "matcho": {"uri": "#("}}'
+        "policy",
+        "test",
+        "-",
+        "get",
+        "/x",
+        "--client",
+        "policy-clinic",
+        stdin='{"engine": "matcho", "matcho": {"uri": "#("}}',
     )
 
     assert result.exit_code == 1
@@ -194,13 +203,13 @@ def refused_read(operate: Invoke, running: Running, client_id: str) -> str:
 
 def test_a_refusal_by_the_fhir_layer_is_explained_by_the_id_that_it_carries(operate: Invoke, running: Running) -> None:
     """Row X23: through real processes; nothing of the request's values."""
-    decision = refused_read(operate, running, "refused")
+    decision = refused_read(operate, running, "policy-refused")
 
     results = [operate("policy", "explain", decision), operate("policy", "explain", "0" * 16)]
 
     assert [result.exit_code for result in results] == [0, 1]
     assert results[0].stdout.splitlines() == [
-        "refused: GET /fhir/Patient/{id} (FhirRead) was refused",
+        "policy-refused: GET /fhir/Patient/{id} (FhirRead) was refused",
         "  no policy was a candidate",
     ]
     assert "Mustermann" not in operate("policy", "explain", decision, "--json").stdout
@@ -208,12 +217,12 @@ def test_a_refusal_by_the_fhir_layer_is_explained_by_the_id_that_it_carries(oper
 
 def test_what_a_policy_in_the_shadow_would_allow_is_told(operate: Invoke, running: Running) -> None:
     """Row X52: records are written beside the requests, so they are there shortly after."""
-    refused_read(operate, running, "shadowed")
+    refused_read(operate, running, "policy-shadowed")
     with running.remote() as remote:
         remote.put(
-            "AccessPolicy", "shadow", body=READS | {"link": [{"reference": "Client/shadowed"}], "mode": "shadow"}
+            "AccessPolicy", "shadow", body=READS | {"link": [{"reference": "Client/policy-shadowed"}], "mode": "shadow"}
         )
-    token = token_of(operate, "shadowed")
+    token = token_of(operate, "policy-shadowed")
     decision = running.get("/fhir/Patient/1", headers={"Authorization": f"Bearer {token}"}).headers["X-Decision-Id"]
     explained = operate("policy", "explain", decision).stdout.splitlines()
 
@@ -226,15 +235,16 @@ def test_what_a_policy_in_the_shadow_would_allow_is_told(operate: Invoke, runnin
         "if shadow was enforced: 1",
         ["would", "be", "allowed"],
     )
-    assert foreseen[1:] == ["  shadowed FhirRead: 1", "judged by this version: 1, by others: 0"]
+    assert foreseen[1:] == ["  policy-shadowed FhirRead: 1", "judged by this version: 1, by others: 0"]
 
 
 def test_what_the_only_policy_of_a_client_allows_would_be_refused_without_it(operate: Invoke, running: Running) -> None:
     """Row X52, removal; and what did not fit stands without what was there."""
-    registered(operate, "enforced")
-    headers = {"Authorization": f"Bearer {token_of(operate, 'enforced')}"}
+    registered(operate, "policy-enforced")
+    token = token_of(operate, "policy-enforced")
+    headers = {"Authorization": f"Bearer {token}"}
     with running.remote() as remote:
-        (policy,) = (one for one in remote.search("AccessPolicy") if is_only_of(one, "enforced"))
+        (policy,) = (one for one in remote.search("AccessPolicy") if is_only_of(one, "policy-enforced"))
         remote.put("AccessPolicy", policy["id"], body=READS | {"link": policy["link"]})
     allowed = running.get("/fhir/Patient?_count=1", headers=headers)
     refused = running.get("/fhir/Observation?_count=1", headers=headers)
@@ -246,8 +256,8 @@ def test_what_the_only_policy_of_a_client_allows_would_be_refused_without_it(ope
 
     assert (allowed.status_code, refused.status_code) == (200, 403)
     assert explained == [
-        "enforced: GET /fhir/Observation (FhirSearch) was refused",
+        "policy-enforced: GET /fhir/Observation (FhirSearch) was refused",
         f"  {policy['id']} version 2: does not allow",
         '    params.resource/type: expected "Patient"',
     ]
-    assert foreseen[1:] == ["  enforced FhirSearch: 1", "judged by this version: 2, by others: 0"]
+    assert foreseen[1:] == ["  policy-enforced FhirSearch: 1", "judged by this version: 2, by others: 0"]
