@@ -12,7 +12,7 @@ help:
 	@echo 'make demo    walk through the whole flow against a real server'
 	@echo 'make test    run every test'
 	@echo 'make bench   measure tokens and introspection beside floors and peers (needs wrk; docs/performance.md)'
-	@echo 'make fuzz    throw a million mutated tokens and 100,000 mutated requests at the server'
+	@echo 'make fuzz    throw a million mutated tokens and 100,000 mutated requests at the server, and judge 100,000 by random policies'
 	@echo 'make fuzz-guided  the same readers, guided by coverage (atheris; where it installs)'
 	@echo 'make mutants delete each security check in turn; the tests must notice every one'
 	@echo 'make faults  kill, stop, starve and damage real servers under load; NAMES chooses, see docs/faults.md'
@@ -34,6 +34,7 @@ bench: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.fuzz.policies
 
 fuzz-guided: $(VENV)/.installed-dev
 	@$(PIP) --require-hashes -r requirements-fuzz.txt

@@ -26,6 +26,7 @@ from authserver.web import errors as web_errors
 from authserver.web import metrics as web_metrics
 from authserver.web import receipts as web_receipts
 from authserver.web import sources
+from authserver.web.access_evaluation import access_evaluation_blueprint
 from authserver.web.api_keys import api_keys_blueprint
 from authserver.web.diagnose import diagnosis_blueprint
 from authserver.web.direct import DirectEndpoint
@@ -34,6 +35,8 @@ from authserver.web.health import health_blueprint
 from authserver.web.history import history_blueprint
 from authserver.web.introspect import IntrospectView, QuickIntrospectView, revocation_blueprint
 from authserver.web.metrics import metrics_blueprint
+from authserver.web.policy_records import policy_records_blueprint
+from authserver.web.policy_tools import policy_tools_blueprint
 from authserver.web.register import registration_blueprint
 from authserver.web.registry_tools import registry_tools_blueprint
 from authserver.web.resources import resources_blueprint
@@ -69,7 +72,10 @@ MAX_WAITING_FOR_SLOW_HOSTS = 3
 def open_parts(settings: Settings, *, meter: Meter | None = None) -> Parts:
     """Open the adapters that the settings name. The database must have been upgraded before."""
     stores = SqlStores(
-        open_engine(settings.database_url), max_receipts=settings.receipt_limit, fence=_failover_fence(settings)
+        open_engine(settings.database_url),
+        max_receipts=settings.receipt_limit,
+        max_decisions=settings.decision_limit,
+        fence=_failover_fence(settings),
     )
     jwks = _jwks_cache(settings, meter or NoMeter())
     return Parts(
@@ -80,6 +86,7 @@ def open_parts(settings: Settings, *, meter: Meter | None = None) -> Parts:
         hasher=Argon2Hasher(),
         audit_log=LogAuditLog(),
         receipt_log=ReceiptWriter(stores.receipts),
+        decision_log=ReceiptWriter(stores.decisions, kind="decisions"),
         check_signature=signature_check(),
     )
 
@@ -139,6 +146,7 @@ def create_app(
     app.register_blueprint(diagnosis_blueprint(use.diagnosis, use.receipts, use.authorization))
     app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
+    _register_policy_paths(app, use, issuer=settings.issuer)
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     _register_registry(app, use, issuer=settings.issuer)
     app.register_blueprint(api_keys_blueprint(use.api_keys, use.authorization, issuer=settings.issuer))
@@ -160,6 +168,12 @@ def _register_registry(app: Flask, use: Services, *, issuer: str) -> None:
         use.registration, use.authorization, validation=use.validation, key_health=use.key_health
     )
     app.register_blueprint(speak_yaml(tools))
+
+
+def _register_policy_paths(app: Flask, use: Services, *, issuer: str) -> None:
+    app.register_blueprint(policy_tools_blueprint(use.policy_trial, use.authorization))
+    app.register_blueprint(policy_records_blueprint(use.decisions, use.registration, use.authorization))
+    app.register_blueprint(access_evaluation_blueprint(use.access_evaluation, use.authorization, issuer=issuer))
 
 
 def _well_known(settings: Settings, parts: Parts) -> Blueprint:

@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     purge_interval: int = Field(60, ge=1, description="Seconds between two purges of expired rows.")
     receipt_days: int = Field(7, ge=1, le=365, description="Days for which the reasons of refusals are kept.")
     receipt_limit: int = Field(100_000, ge=100, description="Most reasons of refusals kept; the oldest go first.")
+    decision_limit: int = Field(20_000, ge=100, description="Most records of decisions kept; the oldest go first.")
     log_format: Literal["json", "console"] = Field(
         "json", description="Log lines as JSON, or to be read; in development the latter."
     )

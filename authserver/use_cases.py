@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from authserver import clock
-from authserver.protocol import jose
+from authserver.protocol import jose, policy_lint
 from authserver.protocol.assertion import Expected
 from authserver.protocol.client import ClientRules
 from authserver.protocol.jose import SignatureCheck
 from authserver.protocol.jwks_url import JwksUrlRules
 from authserver.protocol.key_policy import KeyRules
+from authserver.services.access_evaluation import AccessEvaluation
 from authserver.services.api_keys import ApiKeys
 from authserver.services.at_hand import (
     HasherAtHand,
@@ -33,6 +34,8 @@ from authserver.services.key_uses import KeyUses
 from authserver.services.limit_exchange import LimitExchange
 from authserver.services.limits import LimitRules, Limits
 from authserver.services.notes import KeyUseStore, SpendingBoard
+from authserver.services.policy_decisions import DecisionLog, Decisions, DecisionStore, Samples
+from authserver.services.policy_trial import PolicyTrial
 from authserver.services.ports import (
     AuditLog,
     Changes,
@@ -89,6 +92,10 @@ class Stores(Protocol):
         """What the processes let callers spend."""
 
     @property
+    def decisions(self) -> DecisionStore:
+        """What the policies decided."""
+
+    @property
     def changes(self) -> Changes:
         """In which state the registry is."""
 
@@ -113,6 +120,7 @@ class Parts:
     hasher: SecretHasher
     audit_log: AuditLog
     receipt_log: ReceiptLog
+    decision_log: DecisionLog
     check_signature: SignatureCheck = jose.check_signature
     jwks_watch: JwksWatch = field(default_factory=Unwatched)
 
@@ -134,6 +142,9 @@ class Services:
     limits: Limits
     validation: Validation
     key_health: KeyHealth
+    policy_trial: PolicyTrial
+    decisions: Decisions
+    access_evaluation: AccessEvaluation
     at_hand: "AtHand"
 
 
@@ -153,7 +164,10 @@ def build_services(settings: Settings, parts: Parts) -> Services:
     registry = Registry(stores.resources, stores.changes, nearby=stores.nearby, rules=rules, audit_log=parts.audit_log)
     revocations = KeptRevocations(stores.revocations, stores.changes)
     api_keys = _api_keys(settings, parts, registry)
-    introspection = _introspection(settings, parts, registry, revocations=revocations, api_keys=api_keys)
+    decisions = Decisions(parts.decision_log, stores.decisions, settings.receipt_days * 86_400, Samples())
+    introspection = _introspection(
+        settings, parts, registry, revocations=revocations, api_keys=api_keys, decisions=decisions
+    )
     limits = Limits(_limit_rules(settings))
     authentication = _authentication(settings, parts, registry, limits=limits)
     registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules)
@@ -180,14 +194,25 @@ def build_services(settings: Settings, parts: Parts) -> Services:
             registration, parts.audit_log, active=settings.registered_clients_active
         ),
         readiness=readiness(parts),
-        validation=Validation(authentication.jwks_source),
+        validation=Validation(authentication.jwks_source, policy_advice=policy_lint.warnings),
         key_health=KeyHealth(authentication.jwks_source, parts.jwks_watch),
+        policy_trial=PolicyTrial(registry, rules, settings.forward_fhir_bases),
+        decisions=decisions,
+        access_evaluation=AccessEvaluation(
+            introspection, (settings.forward_fhir_bases or ("",))[0], audience=settings.fhir_base_url
+        ),
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
 
 
 def _introspection(
-    settings: Settings, parts: Parts, registry: Registry, *, revocations: KeptRevocations, api_keys: ApiKeys
+    settings: Settings,
+    parts: Parts,
+    registry: Registry,
+    *,
+    revocations: KeptRevocations,
+    api_keys: ApiKeys,
+    decisions: Decisions,
 ) -> TokenIntrospection:
     return TokenIntrospection(
         registry,
@@ -197,6 +222,7 @@ def _introspection(
         issuer=settings.issuer,
         wildcard_types=settings.wildcard,
         guesses=GuessLimit(limit=settings.introspection_guesses),
+        decisions=decisions,
         audience=(settings.fhir_base_url,),
         key_uses=api_keys.uses,
         revoke_key=lambda key_id, now: _revoke_key(api_keys, key_id, now),

@@ -12,10 +12,12 @@ from _pytest.mark.structures import ParameterSet
 
 from authserver.adapters.key_files import open_signer
 from authserver.adapters.memory import MemoryReceiptStore, MemoryStores
+from authserver.adapters.memory_decisions import MemoryDecisionStore
 from authserver.app import Parts
 from authserver.errors import JwksUnavailable
 from authserver.protocol import client as client_protocol
 from authserver.protocol.client import Client, ClientRules
+from authserver.protocol.decision_record import DecisionRecord
 from authserver.protocol.jwks import JwkSet, parse_document
 from authserver.protocol.jwks_url import JwksUrlRules
 from authserver.protocol.key_policy import KeyRules
@@ -154,6 +156,21 @@ class DirectReceiptLog:
         return self.store.get(receipt_id)
 
 
+@dataclass
+class DirectDecisionLog:
+    """DecisionLog without a queue."""
+
+    store: MemoryDecisionStore
+
+    def note(self, record: DecisionRecord) -> None:
+        """Keep the record at once."""
+        self.store.add([record])
+
+    def find(self, record_id: str) -> DecisionRecord | None:
+        """Return the record."""
+        return self.store.get(record_id)
+
+
 class PlainHasher:
     """SecretHasher without the cost; for tests that are not about hashing."""
 
@@ -190,6 +207,7 @@ def make_parts(folder: Path, *, jwks: Mapping[str, Any] | None = None) -> Parts:
         hasher=PlainHasher(),
         audit_log=RecordingAuditLog(),
         receipt_log=DirectReceiptLog(stores.receipts),
+        decision_log=DirectDecisionLog(stores.decisions),
     )
 
 

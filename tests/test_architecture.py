@@ -12,7 +12,17 @@ EFFECTS = {"os", "time", "random", "secrets", "socket", "subprocess", "urllib", 
 STDLIB = (sys.stdlib_module_names - EFFECTS) | {"urllib.parse", "_typeshed"}
 SHARED = {"authserver.errors", "authserver.clock"}
 MAY = {
-    "protocol": {"authserver.errors", "jwt", "cryptography", "jsonpatch", "pydantic", "yaml"},
+    "protocol": {
+        "authserver.errors",
+        "jwt",
+        "cryptography",
+        "jsonpatch",
+        "jsonschema",
+        "pydantic",
+        "re2",
+        "referencing",
+        "yaml",
+    },
     "services": {*SHARED, "authserver.protocol", "secrets", "threading.Lock"},
     "adapters": {*SHARED, *EFFECTS, "authserver.protocol", "authserver.services.ports"}
     | {
@@ -97,7 +107,7 @@ def test_an_adapter_knows_no_other_adapter() -> None:
     families = {
         "key_files": {"key_files", "key_folder", "key_material", "verified_tokens"},
         "jwks_cache": {"jwks_cache", "jwks_entry", "fetch_budget"},
-        "memory": {"memory", "memory_changes", "memory_notes", "memory_resources"},
+        "memory": {"memory", "memory_changes", "memory_decisions", "memory_notes", "memory_resources"},
         "sql": {"sql"},
     }
     found = {

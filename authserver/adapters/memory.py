@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from authserver.adapters.memory_changes import MemoryChanges
+from authserver.adapters.memory_decisions import MemoryDecisionStore
 from authserver.adapters.memory_notes import MemoryKeyUseStore, MemorySpendingBoard
 from authserver.adapters.memory_resources import MemoryResourceStore
 from authserver.errors import StorageUnavailable
@@ -139,6 +140,7 @@ class MemoryStores:
         self.receipts = MemoryReceiptStore()
         self.key_uses = MemoryKeyUseStore()
         self.spendings = MemorySpendingBoard()
+        self.decisions = MemoryDecisionStore()
 
     def ping(self) -> None:
         """Return at once: memory always answers."""

@@ -1,4 +1,4 @@
-"""Forget expired rows beside the requests: used assertions, revocations and receipts past their time.
+"""Forget expired rows beside the requests: used assertions, revocations, receipts, records of decisions.
 
 One daemon thread per process. An error is logged and the next round tries again; a request never waits for it.
 """
@@ -27,11 +27,14 @@ class Purged:
     used_assertions: int
     revocations: int
     receipts: int
+    decisions: int = 0
 
 
-def purge_once(replay_guard: Purgeable, revocations: Purgeable, receipts: Purgeable, *, now: int) -> Purged:
+def purge_once(
+    replay_guard: Purgeable, revocations: Purgeable, receipts: Purgeable, *, decisions: Purgeable, now: int
+) -> Purged:
     """Forget what had expired by `now` (epoch seconds). Raises StorageUnavailable."""
-    return Purged(replay_guard.purge(before=now), revocations.purge(before=now), receipts.purge(before=now))
+    return Purged(*(one.purge(before=now) for one in (replay_guard, revocations, receipts, decisions)))
 
 
 class Purger:
@@ -43,10 +46,12 @@ class Purger:
         revocations: Purgeable,
         receipts: Purgeable,
         *,
+        decisions: Purgeable,
         interval: float,
         now: Callable[[], int] = clock.now,
     ) -> None:
-        self._replay_guard, self._revocations, self._receipts = replay_guard, revocations, receipts
+        self._replay_guard, self._revocations = replay_guard, revocations
+        self._receipts, self._decisions = receipts, decisions
         self._interval, self._now = interval, now
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="purger", daemon=True)
@@ -74,9 +79,14 @@ class Purger:
 
     def _round(self) -> None:
         try:
-            purged = purge_once(self._replay_guard, self._revocations, self._receipts, now=self._now())
+            purged = self._purge_once()
         except Exception as error:  # noqa: BLE001 -- a thread that dies here would let the table grow for ever
             self._log.error("purge_failed", error=type(error).__name__, detail=str(error)[:200])
             return
-        if purged != Purged(0, 0, 0):
+        if any(asdict(purged).values()):
             self._log.info("purged", **asdict(purged))
+
+    def _purge_once(self) -> Purged:
+        return purge_once(
+            self._replay_guard, self._revocations, self._receipts, decisions=self._decisions, now=self._now()
+        )

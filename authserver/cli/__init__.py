@@ -17,6 +17,9 @@ COMMANDS = {
     "export": LazyCommand("authserver.cli.apply:export", "Write every client and policy as YAML."),
     "token": LazyCommand("authserver.cli.token:token", "Get an access token with a client's private key."),
     "introspect": LazyCommand("authserver.cli.token:introspect", "Ask what an access token is worth."),
+    "policy": LazyCommand(
+        "authserver.cli.policy:policy", "Try out policies and patterns, explain refusals, foresee changes."
+    ),
     "doctor": LazyCommand("authserver.cli.doctor:doctor", "Say what is wrong with a client and how to mend it."),
     "explain": LazyCommand("authserver.cli.doctor:explain", "Explain an assertion, an access token or a request id."),
     "keys": LazyCommand("authserver.cli.keys:keys", "Show, rotate and retire the keys that the server signs with."),

@@ -39,7 +39,7 @@ def upgrade() -> None:
 @db.command()
 @json_option
 def purge(*, as_json: bool) -> None:
-    """Forget used assertions, revocations and receipts that have expired; a running server does so by itself."""
+    """Forget used assertions, revocations, receipts and decisions of the past; a running server does so by itself."""
     from dataclasses import asdict
 
     from authserver import clock
@@ -49,7 +49,9 @@ def purge(*, as_json: bool) -> None:
 
     stores = SqlStores(open_engine(local_settings().database_url))
     try:
-        purged = purge_once(stores.replay_guard, stores.revocations, stores.receipts, now=clock.now())
+        purged = purge_once(
+            stores.replay_guard, stores.revocations, stores.receipts, decisions=stores.decisions, now=clock.now()
+        )
     finally:
         stores.close()
     if as_json:

@@ -100,6 +100,14 @@ class Remote:
         """Call an operation of one resource, for example `revoke-tokens`, and return the answer."""
         return read(self.as_operator("POST", f"/{resource_type}/{resource_id}/${operation}"))
 
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one JSON body to an operator's path and return the answer."""
+        return read(self.as_operator("POST", path, json=body))
+
+    def get(self, path: str, **parameters: str) -> dict[str, Any]:
+        """Return what an operator's path tells."""
+        return read(self.as_operator("GET", path, params=parameters))
+
     def introspect(self, token: str) -> dict[str, Any]:
         """Return what the server says about the token (RFC 7662)."""
         return read(self.as_operator("POST", "/auth/introspect", data={"token": token}))

@@ -23,7 +23,7 @@ from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import load_definitions
 from authserver.fhir.introspection import DirectIntrospection, HttpIntrospection, Introspection, RequestDescription
 from authserver.fhir.store.sql_store import SqlStore, open_store
-from authserver.protocol.policy import PolicyRequest
+from authserver.protocol import policy_request
 from authserver.services.metering import Meter
 from authserver.services.readiness import Readiness
 from authserver.services.token_introspection import TokenIntrospection
@@ -104,20 +104,9 @@ def direct_introspection(introspection: TokenIntrospection) -> DirectIntrospecti
     """Return the FHIR layer's way to introspection within one process."""
 
     def introspect(token: str, request: RequestDescription) -> dict[str, Any]:
-        return introspection.introspect(token, request=_policy_request(request), now=clock.now())
+        return introspection.introspect(token, request=policy_request.from_description(request), now=clock.now())
 
     return DirectIntrospection(introspect)
-
-
-def _policy_request(described: Mapping[str, Any]) -> PolicyRequest:
-    return PolicyRequest(
-        method=described["method"],
-        path=described["path"],
-        parameters=tuple((name, value) for name, value in described["parameters"]),
-        interaction=described["interaction"],
-        resource_type=described["resource_type"],
-        resource_id=described["resource_id"],
-    )
 
 
 def _load(role: Role) -> Configuration:
@@ -152,7 +141,9 @@ def _open_auth(loaded: Configuration, meter: Meter | None) -> tuple[Parts, Servi
     services = auth_app.build_services(loaded.settings, parts)
     stores = parts.stores
     interval = loaded.settings.purge_interval
-    Purger(stores.replay_guard, stores.revocations, stores.receipts, interval=interval).start()
+    Purger(
+        stores.replay_guard, stores.revocations, stores.receipts, decisions=stores.decisions, interval=interval
+    ).start()
     Heartbeat(_tasks(loaded, parts, services)).start()
     return parts, services
 

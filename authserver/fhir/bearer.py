@@ -17,6 +17,7 @@ from authserver.fhir.introspection import Introspection, IntrospectionAnswer, Re
 from authserver.protocol import api_key, scopes
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
+_DECISION_ID = re.compile(r"[A-Za-z0-9\-]{8,64}", re.ASCII)
 _MAX_TOKEN_LENGTH = 8_192
 
 
@@ -141,4 +142,11 @@ def _caller(answer: IntrospectionAnswer) -> Caller:
         token_id=str(answer["jti"]),
         expires_at=expires_at,
         policy_allows=isinstance(decision, Mapping) and decision.get("allowed") is True,
+        decision_id=_decision_id(decision),
     )
+
+
+def _decision_id(decision: object) -> str:
+    """Return the id of a refusal's record, if it can be one: it becomes a header."""
+    named = decision.get("decision") if isinstance(decision, Mapping) else None
+    return named if isinstance(named, str) and _DECISION_ID.fullmatch(named) else ""

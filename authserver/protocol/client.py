@@ -45,6 +45,7 @@ class Client:
 
     `token_generation` is what its access tokens carry: with the next one the former tokens are dead.
     `changed_at` (microseconds since the epoch) is the moment of the stored version: keys fetched before count no more.
+    `resource` is the registration as its owner wrote it, without the secret: policies may look at any member of it.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Client:
     changed_at: int = 0
     introspection_audience: frozenset[str] = frozenset()
     registration_scope: ScopeSet = field(default_factory=ScopeSet)
+    resource: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class _Open(BaseModel):
@@ -128,8 +130,7 @@ def from_resource(
 ) -> Client:
     """Read a Client resource; raises InvalidResource with every finding and its path.
 
-    `stored`: it was registered before. A key that today's rules refuse is then kept as refused, so that the use of
-    that key has its reason and the client's other keys go on working.
+    `stored`: registered before. A key that today's rules refuse is then kept, as refused; the other keys go on working.
     """
     read = _shape(body)
     check = _checked(client_id, read, rules, stored=stored)
@@ -154,6 +155,7 @@ def from_resource(
         changed_at=changed_at,
         introspection_audience=check.introspection_audience,
         registration_scope=check.registration_scope,
+        resource={name: value for name, value in body.items() if name not in ("secret", "meta")},
     )
 
 

@@ -56,10 +56,10 @@ def operation_outcome(error: AuthServerError) -> Answer:
     return answer
 
 
-def informed(sentence: str) -> Answer:
-    """Return that something was done, as an OperationOutcome."""
-    issue = Issue("", sentence, "informational", "information")
-    return json_answer({"resourceType": "OperationOutcome", "issue": [_issue(issue, "error")]}, media_type=FHIR_JSON)
+def informed(sentence: str, warnings: Iterable[Issue] = (), *, status: int = 200) -> Answer:
+    """Return that something was done, as an OperationOutcome, with what else there is to say about it."""
+    issues = [_issue(issue, "error") for issue in (Issue("", sentence, "informational", "information"), *warnings)]
+    return json_answer({"resourceType": "OperationOutcome", "issue": issues}, status=status, media_type=FHIR_JSON)
 
 
 def outcome(issues: Iterable[Issue]) -> Answer:

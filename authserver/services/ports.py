@@ -16,6 +16,7 @@ from authserver.services.resource_store import ResourceStore as ResourceStore
 from authserver.services.resource_store import StoredResource as StoredResource
 
 MAX_RECEIPTS = 100_000
+MAX_DECISIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,8 @@ class Registration:
             names = ", ".join(unknown)
             raise InvalidResource((Issue("AccessPolicy.link", f"no such Client: {names}", "not-found"),))
         links = tuple(policy_link(s.id, s.generation) for s in registered.values() if s is not None)
-        filed = links or (UNLINKED,)
+        # A link to an operation makes the policy a candidate for every client.
+        filed = (*links, UNLINKED) if read.operations or not links else links
         self._require_own("AccessPolicy.link", own=UNLINKED not in filed)
         return _Reading(links=filed)
 

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Protocol
 
@@ -132,12 +132,17 @@ class Registry:
             self._clients.get((stored.id, stored.generation, stored.version_id, None, stored.token_generation))
 
     def _policies(self, link: str) -> Sequence[AccessPolicy]:
-        compiled = (self._policy(stored) for stored in self._store.linked(ACCESS_POLICY, (UNLINKED, link)))
-        return [policy for policy in compiled if policy is not None]
+        found = (self._policy(stored) for stored in self._store.linked(ACCESS_POLICY, (UNLINKED, link)))
+        compiled = [policy for policy in found if policy is not None]
+        if not any(policy.clients and policy.operations for policy in compiled):
+            return compiled
+        # Found for its operations, a policy may name a former life of this client's id: that link holds no more (G10).
+        linked = {stored.id for stored in self._store.linked(ACCESS_POLICY, (link,))}
+        return [policy if policy.id in linked else replace(policy, clients=frozenset()) for policy in compiled]
 
     def _policy(self, stored: StoredResource) -> AccessPolicy | None:
         try:
-            return policy_protocol.from_resource(stored.body, policy_id=stored.id)
+            return policy_protocol.from_resource(stored.body, policy_id=stored.id, version=stored.version_id)
         except InvalidResource as error:
             # Policies only ever allow, so one that this version cannot read is left out (threat G07: deny and alarm).
             self._audit_log.record("policy_unusable", policy=stored.id, detail=error.detail)

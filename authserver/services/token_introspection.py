@@ -4,14 +4,16 @@ An API key is taken wherever a token is, and stands for the claims of one.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from authserver.protocol import access_token, api_key, policy, scope_report, scopes, signed_introspection
+from authserver.protocol import access_token, api_key, scope_report, scopes, signed_introspection
 from authserver.protocol.client import Client
-from authserver.protocol.policy import PolicyRequest
+from authserver.protocol.policy_request import PolicyRequest
+from authserver.services import policy_decisions
 from authserver.services.guess_limit import GuessLimit
 from authserver.services.key_uses import KeyUses
+from authserver.services.policy_decisions import Decisions
 from authserver.services.ports import AuditLog, RevocationList, Signer
 from authserver.services.registry import Registrations
 
@@ -38,6 +40,7 @@ class TokenIntrospection:
     audience: tuple[str, ...] = ()
     key_uses: KeyUses | None = None
     revoke_key: Callable[[str, int], None] | None = None
+    decisions: Decisions | None = None
 
     def active(self, token: str, *, now: int) -> ActiveToken | None:
         """Return the token when it is ours, current, not revoked, and its client is registered and active.
@@ -104,9 +107,10 @@ class TokenIntrospection:
         """Return the introspection response; exactly `{"active": false}` for whatever is not active.
 
         `caller` limits this to the tokens that it may see; None is this server itself.
-        With a described `request`, an active token's answer also has `policy_decision`: `{"allowed": bool}` and,
-        when allowed, the id of the deciding `policy`. With `report`, for an operator, the answer about a token that
-        was granted less than was asked for also has `scope_decisions`: what became of each requested scope (row X51).
+        With a described `request`, an active token's answer also has `policy_decision`: `{"allowed": bool}` and, when
+        allowed, the id of the deciding `policy`, else that of the record of the `decision`. With `report`, for an
+        operator, the answer about a token that was granted less than was asked for also has `scope_decisions`: what
+        became of each requested scope (row X51).
         Raises TooManyRequests when the caller asked about too many tokens that are none of ours.
         """
         active, ours = self._looked_up(token, now=now)
@@ -116,7 +120,7 @@ class TokenIntrospection:
             return dict(access_token.INACTIVE)
         response = access_token.introspection_response(active.claims)
         if request is not None:
-            response["policy_decision"] = self._decide(active.client, request)
+            response["policy_decision"] = self._decide(active, request)
         if report and access_token.REQUESTED_SCOPE in active.claims:
             response["scope_decisions"] = self._scope_decisions(active.claims)
         return response
@@ -152,8 +156,11 @@ class TokenIntrospection:
         if presented is not None and self.revoke_key is not None:
             self.revoke_key(presented.id, now)
 
-    def _decide(self, client: Client, request: PolicyRequest) -> dict[str, Any]:
-        decision = policy.decide(self.registry.policies_for(client), client, request)
+    def _decide(self, active: ActiveToken, request: PolicyRequest) -> dict[str, Any]:
+        described = replace(request, claims=active.claims)
+        decision = policy_decisions.decide(
+            self.registry, self.audit_log, active.client, described, decisions=self.decisions
+        )
         if not decision.allowed:
-            return {"allowed": False}
+            return {"allowed": False} | ({"decision": decision.record} if decision.record else {})
         return {"allowed": True, "policy": decision.policy}

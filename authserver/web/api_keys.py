@@ -5,24 +5,20 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from authserver import clock
-from authserver.errors import NotFound, NotSupported
+from authserver.errors import NotSupported
 from authserver.protocol import render
-from authserver.protocol.client import RESOURCE_ID
-from authserver.protocol.policy import PolicyRequest
 from authserver.services.api_keys import ApiKeys, MadeKey
 from authserver.services.authorization import Authorization
 from authserver.services.ports import API_KEY, StoredResource
-from authserver.web.callers import caller_of
 from authserver.web.errors import respond
-from authserver.web.incoming import of_framework
-from authserver.web.resource_requests import json_body
+from authserver.web.resource_requests import Door, json_body
 
 
 class ApiKeyViews:
     """The views; each proves the caller, asks whether it may, and hands over to the use case."""
 
     def __init__(self, keys: ApiKeys, authorization: Authorization, *, issuer: str) -> None:
-        self._keys, self._authorization, self._issuer = keys, authorization, issuer
+        self._keys, self._door, self._issuer = keys, Door(authorization), issuer
 
     def create(self) -> Response:
         """POST /ApiKey: 201 with the key, which is never shown again."""
@@ -58,19 +54,7 @@ class ApiKeyViews:
         return respond(render.json_answer(self._representation(stored)))
 
     def _actor(self, key_id: str | None, *, interaction: str, letter: str) -> str:
-        caller = caller_of(of_framework(request), self._authorization, now=clock.now())
-        described = PolicyRequest(
-            method=request.method,
-            path=request.path,
-            parameters=tuple(request.args.items(multi=True)),
-            interaction=interaction,
-            resource_type=API_KEY,
-            resource_id=key_id,
-        )
-        self._authorization.require_resource(caller, described, letter=letter)
-        if key_id is not None and RESOURCE_ID.fullmatch(key_id) is None:
-            raise NotFound(detail="no legal id")
-        return caller.client.id
+        return self._door.require(API_KEY, key_id, interaction=interaction, letter=letter).client.id
 
     def _shown_once(self, made: MadeKey, *, status: int) -> Response:
         shown = {**self._representation(made.stored), "key": made.text}

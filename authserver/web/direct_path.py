@@ -83,10 +83,10 @@ class DirectPath:
             finish_in_thread=lambda finish: exchange.in_thread(partial(self._made, finish, visit)),
         )
         try:
-            answer = self._view.begin(self._incoming(request), now=clock.now(), later=later)
+            answer = self._view.begin(self._incoming(request, visit), now=clock.now(), later=later)
         except Exception:  # noqa: BLE001 -- refused, not at hand or unforeseen: the thread finds it again and says it
             self._use.meter.cache("at_hand", hit=False)
-            exchange.in_thread(partial(self._made, partial(self._ask, request), visit))
+            exchange.in_thread(partial(self._made, partial(self._ask, request, visit), visit))
             return
         self._use.meter.cache("at_hand", hit=True)
         if answer is not None:
@@ -95,16 +95,17 @@ class DirectPath:
     def answer(self, request: DirectRequest) -> Answer:
         """Return the answer, after whatever waiting it takes; raises nothing."""
         visit = _Visit(errors.new_request_id(), clock.ticks())
-        return self._made(partial(self._ask, request), visit)
+        return self._made(partial(self._ask, request, visit), visit)
 
-    def _ask(self, request: DirectRequest) -> Answer:
-        return self._view.answer(self._incoming(request), now=clock.now())
+    def _ask(self, request: DirectRequest, visit: "_Visit") -> Answer:
+        return self._view.answer(self._incoming(request, visit), now=clock.now())
 
-    def _incoming(self, request: DirectRequest) -> Incoming:
+    def _incoming(self, request: DirectRequest, visit: "_Visit") -> Incoming:
         incoming = of_direct(
             request,
             proxies=self._use.proxies,
             read_body=lambda: self._body(request, incoming.header("content-length") or ""),
+            request_id=visit.request_id,
         )
         if request.target != self._path:  # which is canonical
             canonical_path.check(incoming.path, raw_target=request.target)

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -13,8 +13,8 @@ from werkzeug.http import parse_accept_header
 
 from authserver import clock
 from authserver.errors import InsufficientScope, InvalidClient, InvalidRequest, LoginRequired
-from authserver.protocol import render, signed_introspection, strict_json
-from authserver.protocol.policy import PolicyRequest
+from authserver.protocol import policy_request, render, signed_introspection, strict_json
+from authserver.protocol.policy_request import PolicyRequest
 from authserver.protocol.render import Answer
 from authserver.protocol.scopes import INTROSPECT
 from authserver.protocol.token_request import KNOWN_PARAMETERS, single_values
@@ -28,6 +28,7 @@ from authserver.web.direct_path import Later
 from authserver.web.errors import respond
 from authserver.web.forms import form_pairs
 from authserver.web.incoming import Incoming, of_framework
+from authserver.web.policy_requests import own_request
 
 MAX_SAID = 10_000
 """Answers that are kept to be said again; the one not asked for longest goes first."""
@@ -56,12 +57,13 @@ class IntrospectView:
             # RFC 9701 section 5: a signed answer names its caller, so without one the request is a 400.
             raise InvalidClient(detail="a signed answer was asked for without credentials", reason="login_required")
         caller = proven_caller(request, self._authorization, now=now, form=form)
+        own = own_request(request, "auth-introspect")
         try:
-            self._authorization.require_name(caller, _own(request, "auth-introspect"), scope=INTROSPECT)
+            self._authorization.require_name(caller, own, scope=INTROSPECT)
         except InsufficientScope as error:
             # RFC 7662 section 2.3: a bearer token with too little privilege is a 401.
             raise LoginRequired(detail=error.detail, reason=error.reason) from error
-        described = _described_request(form)
+        described = _described_request(form, request.request_id)
         # An operator is bound by no scope; the policies allowed the question already.
         operator = caller.scopes is None
         answer = self._introspection.introspect(
@@ -72,8 +74,11 @@ class IntrospectView:
             jwt = self._introspection.signed(answer, caller=caller.client, now=now)
             return Judged(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE), caller.client.id)
         # A caller's own token or assertion has an end of its own; a secret is as good as the registration.
-        good_until = _good_until(answer, now) if _is_basic(request) else 0
-        return Judged(render.json_answer(answer), caller.client.id, good_until)
+        # What is said again may not depend on what the request's name does not tell: its source, other headers.
+        lasting = _is_basic(request) and self._authorization.allows_whatever(caller, own)
+        # A refusal is not said again: each has a record under the request id of its own answer (row X23).
+        lasting = lasting and answer.get("policy_decision", {}).get("allowed") is not False
+        return Judged(render.json_answer(answer), caller.client.id, _good_until(answer, now) if lasting else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ def revocation_blueprint(introspection: TokenIntrospection, authorization: Autho
         now, form = clock.now(), single_values(form_pairs(incoming), known=_PARAMETERS)
         caller = caller_of(incoming, authorization, now=now, form=form)
         # RFC 7009 section 2.1: a client revokes its own tokens; only an operator revokes another's.
-        operator = authorization.is_operator(caller, _own(incoming, "auth-revoke"))
+        operator = authorization.is_operator(caller, own_request(incoming, "auth-revoke"))
         introspection.revoke(_token(form), owner=None if operator else caller.client, now=now)
         return respond(render.json_answer({}))
 
@@ -174,38 +179,18 @@ def _wants_jwt(request: Incoming) -> bool:
     return named and accepted[signed_introspection.MEDIA_TYPE] >= max(accepted[render.JSON], 0.001)
 
 
-def _own(request: Incoming, interaction: str) -> PolicyRequest:
-    return PolicyRequest(method=request.method, path=request.path, interaction=interaction)
-
-
 def _token(form: dict[str, str]) -> str:
     if not form.get("token"):
         raise InvalidRequest("The parameter token is missing.", reason="token_missing")
     return form["token"]
 
 
-def _described_request(form: dict[str, str]) -> PolicyRequest | None:
+def _described_request(form: dict[str, str], request_id: str) -> PolicyRequest | None:
     """Read the parameter `request`: the JSON description of what the caller is about to serve."""
     if "request" not in form:
         return None
     try:
-        described = strict_json.loads(form["request"].encode("utf-8"))
-        return _policy_request(described)
-    except (strict_json.MalformedJson, TypeError, ValueError, KeyError, AttributeError) as error:
+        described = policy_request.from_description(strict_json.loads(form["request"].encode("utf-8")))
+        return replace(described, id=request_id)
+    except strict_json.MalformedJson as error:
         raise InvalidRequest("The parameter request is not a description of a request.") from error
-
-
-def _policy_request(described: dict[str, Any]) -> PolicyRequest:
-    names = {name: described.get(name) for name in ("interaction", "resource_type", "resource_id")}
-    parameters = tuple((name, value) for name, value in described.get("parameters", []))
-    texts = [described["method"], described["path"], *(text for pair in parameters for text in pair)]
-    if not all(isinstance(text, str) for text in [*texts, *(x for x in names.values() if x is not None)]):
-        raise ValueError("every part of the description is text")
-    return PolicyRequest(
-        method=described["method"],
-        path=described["path"],
-        parameters=parameters,
-        interaction=names["interaction"] or "",
-        resource_type=names["resource_type"],
-        resource_id=names["resource_id"],
-    )

@@ -9,15 +9,15 @@ from urllib.parse import urlencode
 from flask import Response, request
 from werkzeug.http import http_date
 
-from authserver.protocol import render
+from authserver.protocol import policy_lint, render
 from authserver.protocol.history_query import HistoryQuery, Place
 from authserver.protocol.registry_search import RegistrySearch
 from authserver.protocol.render import Answer
-from authserver.services.ports import StoredResource
+from authserver.services.ports import ACCESS_POLICY, StoredResource
 from authserver.services.registration import representation
 from authserver.services.registry_view import HistoryPage
 from authserver.web.errors import respond
-from authserver.web.resource_requests import is_held
+from authserver.web.resource_requests import is_held, prefers_outcome
 
 Parameters = Iterable[tuple[str, str]]
 
@@ -33,6 +33,13 @@ class ResourceAnswers:
         if request.method in ("GET", "HEAD") and is_held(stored.version_id):
             return self.with_version(stored, Answer(304, dict(render.NO_STORE)))
         return self.with_version(stored, render.json_answer(representation(stored), status=status))
+
+    def changed(self, stored: StoredResource, *, status: int = 200) -> Response:
+        """Return what was stored, or what is to be said about it where the caller prefers that."""
+        if not prefers_outcome():
+            return self.shown(stored, status=status)
+        warnings = policy_lint.warnings(stored.body) if stored.resource_type == ACCESS_POLICY else ()
+        return self.with_version(stored, render.informed("The resource is stored.", warnings, status=status))
 
     def with_version(self, stored: StoredResource, answer: Answer) -> Response:
         """Return the answer with the headers that tell the version."""

@@ -16,12 +16,12 @@ from authserver.errors import (
 )
 from authserver.protocol import strict_json, strict_yaml
 from authserver.protocol.client import RESOURCE_ID
-from authserver.protocol.policy import PolicyRequest
 from authserver.services.authorization import Authorization, Caller
 from authserver.services.ports import CLIENT
 from authserver.services.registration import Registration
 from authserver.web.callers import caller_of
 from authserver.web.incoming import of_framework
+from authserver.web.policy_requests import own_request
 
 JSON_TYPES = ("application/json", "application/fhir+json")
 YAML_TYPES = ("text/yaml", "application/yaml", "application/x-yaml")
@@ -37,15 +37,9 @@ class Door:
 
     def require(self, resource_type: str, resource_id: str | None, *, interaction: str, letter: str) -> Caller:
         """Return the caller when scopes and policies allow it this interaction (a letter of c, r, u, d, s)."""
-        caller = caller_of(of_framework(request), self._authorization, now=clock.now())
-        described = PolicyRequest(
-            method=request.method,
-            path=request.path,
-            parameters=tuple(request.args.items(multi=True)),
-            interaction=interaction,
-            resource_type=resource_type,
-            resource_id=resource_id,
-        )
+        incoming = of_framework(request)
+        caller = caller_of(incoming, self._authorization, now=clock.now())
+        described = own_request(incoming, interaction, resource_type=resource_type, resource_id=resource_id)
         for one in letter:
             self._authorization.require_resource(caller, described, letter=one)
         if resource_id is not None and RESOURCE_ID.fullmatch(resource_id) is None:
@@ -122,6 +116,13 @@ def revoke_tokens(resource_type: str) -> bool:
     if flag("revoke-tokens") and resource_type != CLIENT:
         raise BadRequest("The parameter revoke-tokens is for a Client.")
     return flag("revoke-tokens")
+
+
+def prefers_outcome() -> bool:
+    """Say whether the answer to a change shall be an OperationOutcome (R4, "Managing Return Content")."""
+    return any(
+        part.strip() == "return=OperationOutcome" for part in re.split("[,;]", request.headers.get("Prefer", ""))
+    )
 
 
 def flag(name: str) -> bool:

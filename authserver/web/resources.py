@@ -41,7 +41,7 @@ class Resources:
         stored = ConditionalChanges(registration).create(
             resource_type, json_body(resource_type), actor=actor, now=clock.now_microseconds()
         )
-        return self._answers.shown(stored, status=201)
+        return self._answers.changed(stored, status=201)
 
     def put(self, resource_type: str, resource_id: str) -> Response:
         """PUT /Client/{id}: 201 for a new id, 200 for a new version."""
@@ -75,7 +75,7 @@ class Resources:
             now=clock.now_microseconds(),
             if_match=version_to_match(registration, resource_type, resource_id),
         )
-        return self._answers.shown(stored)
+        return self._answers.changed(stored)
 
     def delete(self, resource_type: str, resource_id: str) -> Response:
         """DELETE /Client/{id}: 200 with the last version, 204 when there is none or `_no-content=true`."""
@@ -120,7 +120,7 @@ class Resources:
 
     def _put(self, stored: StoredResource) -> Response:
         created = stored.created_at == stored.last_updated
-        return self._answers.shown(stored, status=201 if created else 200)
+        return self._answers.changed(stored, status=201 if created else 200)
 
     def _deleted(self, shown: StoredResource | None) -> Response:
         return Response(status=204) if shown is None else self._answers.shown(shown)

@@ -75,7 +75,7 @@ def test_empty_database_is_not_current_and_is_after_the_upgrade(database_url: st
 
     after = (current_revision(engine), is_current(engine))
     engine.dispose()
-    assert (before, after) == ((None, False), ("0006", True))
+    assert (before, after) == ((None, False), ("0007", True))
 
 
 def test_second_upgrade_changes_nothing(database_url: str) -> None:
@@ -112,6 +112,7 @@ def test_tokens_alive_at_the_upgrade_live_on(database_url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE spending"))
         connection.execute(text("DROP TABLE api_key_use"))
+        connection.execute(text("DROP TABLE decision"))
         connection.execute(text("DROP TABLE registry_change"))
         connection.execute(text("DROP TABLE database_era"))
         connection.execute(text("DROP INDEX ix_revoked_jti_change"))
@@ -147,5 +148,6 @@ def test_used_jtis_are_purged_and_links_found_by_index(database_url: str) -> Non
         ("revoked_jti", ("until",)),
         ("revoked_jti", ("change",)),
         ("receipt", ("until",)),
+        ("decision", ("until",)),
         ("resource_link", ("resource_type", "id")),
     }

@@ -18,6 +18,8 @@ _FHIR = "tests/fhir/test_bearer.py tests/fhir/test_access.py tests/fhir/test_app
 _CLIENTS = "tests/protocol/test_client.py"
 _ISSUANCE = "tests/services/test_token_issuance.py"
 _STORES = "tests/adapters/test_stores.py"
+_POLICIES = "tests/protocol/test_policy.py tests/protocol/test_policy_engines.py tests/protocol/test_matcho.py"
+_DOORS = "tests/services/test_policy_decisions.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,7 +424,7 @@ MUTANTS: list[Mutant] = [
             "if caller.scopes is not None and not scopes.permitted(",
             "if False and not scopes.permitted(",
         ),
-        ("policies do not limit callers", "G07", "if not self._decide(caller, request).allowed:", "if False:"),
+        ("policies do not limit callers", "G07", "        if not decision.allowed:\n", "        if False:\n"),
     ),
     *_of(
         "web/callers.py",
@@ -663,7 +665,7 @@ MUTANTS: list[Mutant] = [
             "policies do not limit patients' data",
             "G07",
             """        if not caller.policy_allows:
-            return Deny(Forbidden())
+            return Deny(_by_policy(caller))
         if not request.served:
             return Deny(MethodNotAllowed(request.allow) if""",
             """        if not request.served:
@@ -678,7 +680,7 @@ MUTANTS: list[Mutant] = [
             "policies do not limit exports",
             "H10",
             """        if not caller.policy_allows:
-            return Deny(Forbidden())
+            return Deny(_by_policy(caller))
         if not request.served:
             return Deny(MethodNotAllowed(request.allow))""",
             """        if not request.served:
@@ -802,5 +804,331 @@ MUTANTS: list[Mutant] = [
         "adapters/sql/resources.py",
         _STORES,
         ("creating replaces", "G04", "if change.only_new and before is not None and not before.deleted:", "if False:"),
+    ),
+    *_of(
+        "protocol/policy.py",
+        f"{_POLICIES} {_DOORS}",
+        (
+            "a rule that fails allows",
+            "G07",
+            "            failed.append(policy.id)\n            continue\n",
+            "            failed.append(policy.id)\n            allowed = True\n",
+        ),
+        ("links are passed over", "G10", "return unlinked or client.id in", "return True or client.id in"),
+        (
+            "links to clients by their beginning",
+            "G10",
+            "client.id in self.clients",
+            "any(c.startswith(client.id) for c in self.clients)",
+        ),
+        ("links to operations are for all", "G10", "or operation in self.operations", "or self.operations"),
+        (
+            "faults of a condition are taken",
+            "G07",
+            "issues = [*found, *_misspelled_links",
+            "issues = [*_misspelled_links",
+        ),
+        ("misspelled links are taken", "G02", 'if get_close_matches(name.lower(), ["link"], cutoff=0.7):', "if False:"),
+    ),
+    *_of(
+        "protocol/policy_reader.py",
+        _POLICIES,
+        (
+            "conditions of another engine are taken",
+            "G07",
+            "if name in body and name not in _CONDITIONS_OF[engine]:",
+            "if False:",
+        ),
+        ("and beside or", "G07", "if len(operators) != 1:", "if not operators:"),
+        ("an empty and", "G07", "if not isinstance(given, list) or not given:", "if not isinstance(given, list):"),
+        ("parts without end", "G09", "if depth >= MAX_DEPTH or self._parts > MAX_PARTS:", "if False:"),
+        (
+            "parts with links",
+            "G07",
+            'for name in part.keys() - {"engine", "description", *_CONDITIONS}:',
+            "for name in ():",
+        ),
+    ),
+    *_of(
+        "protocol/policy_rules.py",
+        _POLICIES,
+        (
+            "or for and",
+            "G08",
+            'return all(verdicts) if self.operator == "and" else any(verdicts)',
+            "return any(verdicts)",
+        ),
+        (
+            "schemas see empty members",
+            "G08",
+            "return self.schema.allows(case.pruned)",
+            "return self.schema.allows(case.document)",
+        ),
+    ),
+    *_of(
+        "protocol/policy_request.py",
+        f"tests/protocol/test_policy_request.py {_POLICIES} tests/protocol/test_path_forms.py {_DOORS}",
+        ("HEAD is another method", "G06", '"get" if method == "head" else method', "method"),
+        ("the slash at the end counts", "G05", 'return path.removesuffix("/") or "/"', "return path"),
+        (
+            "the query names the route",
+            "G05",
+            "for pair in request.parameters if pair[0] not in ROUTE_PARAMETERS",
+            "for pair in request.parameters",
+        ),
+        ("the last of repeated parameters", "G08", "values[0] if len(values) == 1 else values", "values[-1]"),
+        ("policies see credentials", "F08", "if name not in CREDENTIALS}", "}"),
+        ("any path is described", "G05", "    canonical_path.check(request.path, raw_target=None)\n", ""),
+        ("a query in the path", "G05", 'or set("?#") & set(described["path"])', ""),
+        ("bodies of any size", "G09", 'if values_of(described.get("body")) > MAX_BODY_VALUES:', "if False:"),
+        ("one header twice", "G05", " or len(dict(headers)) != len(headers):", ":"),
+        ("the registry by FHIR's operations", "G01", "if request.resource_type in _REGISTRY_TYPES:", "if False:"),
+    ),
+    *_of(
+        "protocol/matcho.py",
+        "tests/protocol/test_matcho.py",
+        (
+            "missing equals missing",
+            "G08",
+            "if there is None or not same(there, here.value):",
+            "if not same(there, here.value):",
+        ),
+        ("null is among the allowed", "G08", "if here.value is None or not any(same(value", "if not any(same(value"),
+        ("every element of none", "G08", "        if not elements:\n", "        if False:\n"),
+        (
+            "a reference that is none slips through not",
+            "G08",
+            "        if target is None:\n",
+            "        if False:\n",
+        ),
+        ("not is not", "G08", "        if fits(self.node, here):\n", "        if not fits(self.node, here):\n"),
+    ),
+    *_of(
+        "protocol/matcho_values.py",
+        "tests/protocol/test_matcho.py",
+        ("true is one", "G08", "if isinstance(left, bool) or isinstance(right, bool):", "if False:"),
+    ),
+    *_of(
+        "protocol/matcho_reader.py",
+        "tests/protocol/test_policy.py tests/protocol/test_matcho.py",
+        (
+            "an empty pattern",
+            "G07",
+            "if not isinstance(pattern, Mapping) or not pattern:",
+            "if not isinstance(pattern, Mapping):",
+        ),
+        (
+            "members that requests have not",
+            "G07",
+            "if self._roots is not None and name not in self._roots:",
+            "if False:",
+        ),
+        (
+            "the caller says what is allowed",
+            "G07",
+            "if self._roots is not None and keys[0] in self._roots - _GIVEN:",
+            "if False:",
+        ),
+        ("a choice beside other keys", "G07", 'if "$one-of" in pattern and len(pattern) > 1:', "if False:"),
+        ("patterns without end", "G09", "if self._nodes > MAX_NODES or depth > MAX_DEPTH:", "if False:"),
+        ("any number of expressions", "G09", "if self._regexes > MAX_REGEXES:", "if False:"),
+    ),
+    *_of(
+        "protocol/linear_regex.py",
+        "tests/protocol/test_linear_regex.py",
+        ("expressions of any length", "G09", "if len(source) > MAX_LENGTH:", "if False:"),
+        ("expressions of any memory", "G09", "_MAX_MEMORY = 1 << 20", "_MAX_MEMORY = 1 << 30"),
+    ),
+    *_of(
+        "protocol/schema_reader.py",
+        "tests/protocol/test_policy.py",
+        ("keywords without effect", "G07", "if name not in self._known:", "if False:"),
+        ("references anywhere", "G07", 'if resolve(self._root, schema["$ref"]) is None:', "if False:"),
+        ("what stands beside a reference", "G07", "if self._draft == DRAFT_7 and beside:", "if False:"),
+        ("schemas without end", "G09", "    if size > MAX_SIZE:\n", "    if False:\n"),
+        (
+            "endless references",
+            "G09",
+            "    except RecursionError:\n        yield Issue(path",
+            "    except RecursionError:\n        return\n        yield Issue(path",
+        ),
+    ),
+    *_of(
+        "protocol/policy_schema.py",
+        "tests/protocol/test_policy_engines.py",
+        (
+            "other members are allowed",
+            "G08",
+            "            if inner is False:\n",
+            "            if inner is False:\n                continue\n            if False:\n",
+        ),
+    ),
+    *_of(
+        "protocol/forwarded_request.py",
+        "tests/protocol/test_path_forms.py",
+        ("a base in another case", "G05", "if _is_below(request.path.lower(), base.lower()):", "if False:"),
+        ("a type in another case", "G05", "if segments and segments[0] not in KNOWN_TYPES and", "if False and"),
+    ),
+    *_of(
+        "services/registry.py",
+        _DOORS,
+        ("a link outlives its client", "G10", "replace(policy, clients=frozenset())", "policy"),
+    ),
+    *_of(
+        "services/policy_decisions.py",
+        _DOORS,
+        ("a policy that fails is not told of", "G07", "for failed in decision.failed:", "for failed in ():"),
+    ),
+    *_of(
+        "web/introspect.py",
+        "tests/web/test_at_hand.py",
+        (
+            "an answer is said again whatever a policy looks at",
+            "G05",
+            "_is_basic(request) and self._authorization.allows_whatever(caller, own)",
+            "_is_basic(request)",
+        ),
+    ),
+    *_of(
+        "protocol/policy.py",
+        "tests/protocol/test_policy.py",
+        (
+            "a policy in the shadow allows",
+            "G07",
+            "return (policy for policy in _candidates(policies, client, request) if not policy.shadow)",
+            "return _candidates(policies, client, request)",
+        ),
+        ("no policy is in the shadow", "G07", 'shadow = read.mode == "shadow"', "shadow = False"),
+    ),
+    *_of(
+        "protocol/decision_record.py",
+        "tests/protocol/test_decision_record.py",
+        ("paths are recorded as they are", "F08", 'part if part in _WORDS or not part else "{id}"', "part"),
+        ("parameters of any name", "F08", "for name in given if _NAME.fullmatch(name)", "for name in given"),
+        ("names in bodies are recorded", "F08", 'if root == "body":', "if False:"),
+        ("what was there is recorded", "F08", '"expected": _expected(one.expected)', '"expected": one.but'),
+        ("methods of any name", "F08", 'request.method if request.method in _METHODS else "other"', "request.method"),
+        (
+            "types of any name",
+            "F08",
+            "request.resource_type if request.resource_type in _TYPES else None",
+            "request.resource_type",
+        ),
+        ("verdicts without end", "G09", "for one in verdicts[:MAX_VERDICTS]", "for one in verdicts"),
+    ),
+    *_of(
+        "protocol/policy_impact.py",
+        "tests/protocol/test_policy_impact.py",
+        ("verdicts of another text count", "G07", 'return bool(said["version"] == policy.version)', "return True"),
+        ("the shadow of another allows", "G07", ' and said.get("mode") != SHADOW', ""),
+        ("allowed is newly allowed", "G07", "    return not record.allowed\n", "    return True\n"),
+    ),
+    *_of(
+        "services/policy_decisions.py",
+        "tests/services/test_decisions.py",
+        ("records outlive their time", "F08", "if found is None or found.until < self.now():", "if found is None:"),
+        (
+            "every allowed request is written",
+            "F03",
+            "if last is not None and last <= now < last + SAMPLE_SECONDS:",
+            "if False:",
+        ),
+        (
+            "samples end when the clock is set back",
+            "B14",
+            "last is not None and last <= now <",
+            "last is not None and now <",
+        ),
+        ("kinds without end", "F03", "if len(self._last) > MAX_SAMPLED:", "if False:"),
+    ),
+    *_of(
+        "services/access_evaluation.py",
+        "tests/web/test_access_evaluation.py",
+        (
+            "disabled clients may do what policies allow",
+            "X50",
+            "client is None or not client.active or",
+            "client is None or",
+        ),
+        (
+            "a tenant is asked about by another",
+            "F02",
+            "return caller.tenant is None or client.tenant == caller.tenant",
+            "return True",
+        ),
+        ("clients for others are asked about", "F02", "if limited and not limited &", "if False and not limited &"),
+    ),
+    *_of(
+        "web/access_evaluation.py",
+        "tests/web/test_access_evaluation.py",
+        (
+            "anybody asks",
+            "G01",
+            'own_request(incoming, "access-evaluation"), scope=INTROSPECT)\n',
+            'own_request(incoming, "access-evaluation"), scope=INTROSPECT) if False else None\n',
+        ),
+    ),
+    *_of(
+        "protocol/access_evaluation.py",
+        "tests/protocol/test_access_evaluation.py",
+        ("users are taken for clients", "G02", 'if _text(body, "subject", "type").lower() != _CLIENT:', "if False:"),
+        ("ids with slashes", "G05", "if RESOURCE_ID.fullmatch(resource_id) is None:", "if False:"),
+        ("types of any name are asked about", "G05", "if resource_type not in KNOWN_TYPES and", "if False and"),
+    ),
+    *_of(
+        "web/policy_records.py",
+        "tests/web/test_policy_records.py",
+        ("anybody reads decisions", "G01", "        authorization.require_operator(caller, described)\n", ""),
+    ),
+    *_of(
+        "services/authorization.py",
+        "tests/web/test_policy_records.py",
+        (
+            "a caller bound by scopes is an operator",
+            "G01",
+            "        if caller.scopes is not None:\n            raise Forbidden(detail",
+            "        if False:\n            raise Forbidden(detail",
+        ),
+    ),
+    *_of(
+        "web/introspect.py",
+        "tests/web/test_policy_records.py",
+        (
+            "a refusal is said again",
+            "G07",
+            'lasting = lasting and answer.get("policy_decision", {}).get("allowed") is not False',
+            "lasting = bool(lasting)",
+        ),
+    ),
+    *_of(
+        "fhir/bearer.py",
+        "tests/fhir/test_refusals.py",
+        (
+            "any text becomes a header",
+            "E13",
+            "isinstance(named, str) and _DECISION_ID.fullmatch(named)",
+            "isinstance(named, str)",
+        ),
+    ),
+    *_of(
+        "web/policy_tools.py",
+        "tests/web/test_policy_tools.py",
+        (
+            "anybody tries policies",
+            "G01",
+            "        authorization.require_operator(caller, own_request(incoming, interaction))\n",
+            "",
+        ),
+        (
+            "resources of any size are matched",
+            "G09",
+            "if values_of([resource, context]) > MAX_BODY_VALUES:",
+            "if False:",
+        ),
+    ),
+    *_of(
+        "services/policy_trial.py",
+        "tests/web/test_policy_tools.py",
+        ("members without effect are tried", "G07", "    if issues:\n", "    if False:\n"),
     ),
 ]

@@ -123,7 +123,7 @@ def test_a_policy_that_cannot_be_read_allows_nothing_and_is_told_of(server: Serv
 
     found = [policy.id for policy in registry.policies_for(client)]
 
-    detail = "AccessPolicy.engine: this engine is unknown; supported: allow"
+    detail = "AccessPolicy.engine: this engine is unknown; supported: allow, matcho, json-schema, complex"
     assert found == ["b"]
     assert server.events[-1] == ("policy_unusable", {"policy": "a", "detail": detail})
 

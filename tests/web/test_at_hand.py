@@ -263,6 +263,28 @@ def test_an_answer_is_said_again_to_nobody_else(fast: Fast) -> None:
     assert (wrong, nobody, other) == (401, 401, {"active": False})
 
 
+@pytest.mark.parametrize("condition", [{"headers": {"x-purpose": "care"}}, {"remote-addr": "192.0.2.1"}])
+def test_an_answer_is_not_said_again_where_a_policy_looks_at_more_than_the_question(
+    fast: Fast, condition: dict[str, Any]
+) -> None:
+    """G05, X16: another header or another source is another request to a policy."""
+    client = {"grant_types": ["basic"], "secret": "a secret of the reader"}
+    fast.operate("PUT", "/Client/reader", json=client)
+    link = [{"id": "reader", "resourceType": "Client"}]
+    policy = {"engine": "matcho", "matcho": condition, "link": link}
+    fast.operate("PUT", "/AccessPolicy/reader", json=policy)
+    token, by = fast.ask()[1]["access_token"], basic("reader", "a secret of the reader")
+
+    told = [fast.introspect(token, **by, **{"X-Purpose": "care"}).get("active") for _ in range(2)]
+    fast.operate(
+        "PUT", "/AccessPolicy/reader", json={**policy, "matcho": {**condition, "headers": {"x-purpose": "care"}}}
+    )
+    told += [fast.introspect(token, **by, **{"X-Purpose": "care"}).get("active") for _ in range(2)]
+
+    assert told == [True] * 4
+    assert fast.post(INTROSPECT, {"token": token}, **by)[0] == 403
+
+
 def test_only_so_many_answers_are_kept(fast: Fast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("authserver.web.introspect.MAX_SAID", 1)
     tokens = [fast.ask()[1]["access_token"] for _ in range(2)]

@@ -107,7 +107,7 @@ def test_a_setting_makes_new_clients_active_but_without_a_policy(tmp_path: Path,
     token = server.ask_token(key("ES256", "k"), client_id=client_id, scope=None).json["access_token"]
     answer = server.introspect(token, request='{"method": "GET", "path": "/fhir/Patient"}').json
 
-    assert (answer["active"], answer["client_id"], answer["policy_decision"]) == (True, client_id, {"allowed": False})
+    assert (answer["active"], answer["client_id"], answer["policy_decision"]["allowed"]) == (True, client_id, False)
 
 
 def test_two_registrations_are_two_clients(server: Server) -> None:

@@ -201,7 +201,7 @@ def test_a_policy_is_created_and_updated(server: Server) -> None:
     ("policy", "path"),
     [
         ({"engine": "sql", "sql": {"query": "select true"}}, "AccessPolicy.engine"),
-        ({"engine": "matcho", "matcho": {}}, "AccessPolicy.engine"),
+        ({"engine": "matcho", "matcho": {"uri": "#("}}, "AccessPolicy.matcho.uri"),
         ({"engine": "surprise"}, "AccessPolicy.engine"),
         ({}, "AccessPolicy.engine"),
         ({"engine": "allow", "link": [{"id": "nobody", "resourceType": "Client"}]}, "AccessPolicy.link"),
@@ -339,3 +339,38 @@ def test_basic_credentials_are_form_decoded(server: Server) -> None:
     plain = server.request("GET", "/Client", headers=basic("basic-client", secret))
 
     assert (encoded.status_code, plain.status_code) == (200, 200)
+
+
+def test_a_put_tells_of_traps_when_it_is_asked_to(server: Server) -> None:
+    """X19: `Prefer: return=OperationOutcome` has the warnings as issues; without it the answer is the resource."""
+    open_to_all = {"engine": "matcho", "matcho": {"uri": "#/fhir"}}
+    headers = {**basic(), "Prefer": "handling=strict; return=OperationOutcome"}
+
+    told = server.request("PUT", "/AccessPolicy/p", json=open_to_all, headers=headers)
+    quiet = server.request("PUT", "/AccessPolicy/p", json=open_to_all, headers={**basic(), "Prefer": "return=minimal"})
+    client = server.request("PUT", f"/Client/{CLIENT_ID}", json=client_resource(), headers=headers)
+
+    said = [(issue["severity"], issue.get("expression")) for issue in told.json["issue"]]
+    assert said == [
+        ("information", None),
+        ("warning", ["AccessPolicy.link"]),
+        ("warning", ["AccessPolicy.matcho.uri"]),
+    ]
+    assert (told.status_code, told.headers["ETag"], "Location" in told.headers) == (201, 'W/"1"', True)
+    assert (quiet.status_code, quiet.json["resourceType"], quiet.json["matcho"]) == (
+        200,
+        "AccessPolicy",
+        {"uri": "#/fhir"},
+    )
+    assert (client.status_code, [issue["severity"] for issue in client.json["issue"]]) == (201, ["information"])
+
+
+def test_a_refused_policy_is_refused_whatever_answer_is_preferred(server: Server) -> None:
+    """X16: 422 with the exact place."""
+    headers = {**basic(), "Prefer": "return=OperationOutcome"}
+    pattern = {"params": {"resource/type": "#("}}
+
+    refused = server.request("PUT", "/AccessPolicy/p", json={"engine": "matcho", "matcho": pattern}, headers=headers)
+
+    assert (refused.status_code, issues(refused)) == (422, [(["AccessPolicy.matcho.params.resource/type"], "value")])
+    assert server.request("GET", "/AccessPolicy/p", headers=basic()).status_code == 404

@@ -5,6 +5,7 @@ from sqlalchemy import Engine, text
 from authserver.adapters.sql.changes import SqlChanges
 from authserver.adapters.sql.claims import SqlClaimQueue
 from authserver.adapters.sql.database import Database
+from authserver.adapters.sql.decisions import SqlDecisionStore
 from authserver.adapters.sql.engine import WAIT_SECONDS
 from authserver.adapters.sql.failover import FailoverFence
 from authserver.adapters.sql.jtis import SqlReplayGuard, SqlRevocationList
@@ -13,7 +14,7 @@ from authserver.adapters.sql.nearby import NearbyResources
 from authserver.adapters.sql.receipts import SqlReceiptStore
 from authserver.adapters.sql.resources import SqlResourceStore
 from authserver.adapters.sql.spendings import SqlSpendingBoard
-from authserver.services.ports import MAX_RECEIPTS
+from authserver.services.ports import MAX_DECISIONS, MAX_RECEIPTS
 
 
 class SqlStores:
@@ -25,6 +26,7 @@ class SqlStores:
         *,
         wait_seconds: float = WAIT_SECONDS,
         max_receipts: int = MAX_RECEIPTS,
+        max_decisions: int = MAX_DECISIONS,
         at_hand_seconds: float | None = None,
         fence: FailoverFence | None = None,
     ) -> None:
@@ -46,6 +48,7 @@ class SqlStores:
         self.receipts = SqlReceiptStore(self.database, max_rows=max_receipts)
         self.key_uses = SqlKeyUseStore(self.database)
         self.spendings = SqlSpendingBoard(self.database)
+        self.decisions = SqlDecisionStore(self.database, max_rows=max_decisions)
 
     def ping(self) -> None:
         """Return when the database answers; raises StorageUnavailable when it does not."""

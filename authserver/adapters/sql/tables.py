@@ -154,3 +154,15 @@ spending = Table(
     Column("rounds", Text, nullable=False),
     PrimaryKeyConstraint("member", name="pk_spending"),
 )
+
+# What the policies decided, by the request id of the answer. The body is JSON without any value of a request.
+decision = Table(
+    "decision",
+    metadata,
+    Column("id", CODE_POINTS, nullable=False),
+    Column("until", BigInteger, nullable=False),  # epoch seconds
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_decision"),
+    Index("ix_decision_until", "until"),
+    sqlite_with_rowid=False,
+)
