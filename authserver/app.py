@@ -23,10 +23,12 @@ from authserver.services.metering import Exposing, Meter, NoMeter
 from authserver.services.ports import JwksSource
 from authserver.settings import Settings
 from authserver.use_cases import AtHand, Parts, Services, Stores, build_services, client_rules
+from authserver.web import audit as web_audit
 from authserver.web import errors as web_errors
 from authserver.web import metrics as web_metrics
 from authserver.web import receipts as web_receipts
 from authserver.web import sources
+from authserver.web.audit_events import audit_blueprint
 from authserver.web.diagnose import diagnosis_blueprint
 from authserver.web.direct import DirectEndpoint
 from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, View
@@ -90,6 +92,7 @@ def direct_endpoints(
         proxies=source_address.trusted(settings.trusted_proxies),
         https=settings.issuer.startswith("https://"),
         max_body=MAX_BODY,
+        audit=services.audit.trail,
     )
     token = TokenView(services.issuance, at_hand=at_hand.issuance, present=at_hand.present, claims=parts.stores.claims)
     introspect = QuickIntrospectView(
@@ -123,12 +126,14 @@ def create_app(
     sources.install(app, proxies=source_address.trusted(settings.trusted_proxies))
     web_receipts.install(app, use.receipts)
     if meter is not None:
-        web_metrics.install(app, meter)  # last: what is installed later sees an answer earlier
+        web_metrics.install(app, meter)  # what is installed later sees an answer earlier
+    web_audit.install(app, use.audit.trail)
     app.register_blueprint(diagnosis_blueprint(use.diagnosis, use.receipts, use.authorization))
     app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
+    app.register_blueprint(audit_blueprint(use.audit.reading, use.authorization, issuer=settings.issuer))
     app.register_blueprint(_well_known(settings, parts))
     app.register_blueprint(health_blueprint(lambda: use.readiness.require(now=clock.now())))
     if meter is not None and settings.metrics != "off":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from authserver import clock
+from authserver.adapters.audit_log import carried_request_id
 from authserver.protocol import jose
 from authserver.protocol.assertion import Expected
 from authserver.protocol.client import ClientRules
@@ -19,7 +20,10 @@ from authserver.services.at_hand import (
     ReplayGuardAtHand,
     RevocationsAtHand,
 )
+from authserver.services.audit_reading import AuditReading
+from authserver.services.audit_trail import AuditStore, AuditTrail, AuditUpkeep
 from authserver.services.authorization import Authorization
+from authserver.services.claim_queue import ClaimQueue
 from authserver.services.client_authentication import ClientAuthentication
 from authserver.services.diagnosis import Diagnosis
 from authserver.services.dynamic_registration import DynamicRegistration
@@ -29,7 +33,6 @@ from authserver.services.key_alarm import AlarmingJwks
 from authserver.services.ports import (
     AuditLog,
     Changes,
-    ClaimQueue,
     JwksSource,
     ReceiptLog,
     ReceiptStore,
@@ -68,6 +71,10 @@ class Stores(Protocol):
         """Why requests were refused."""
 
     @property
+    def audit(self) -> AuditStore:
+        """What was decided, as a chain of records."""
+
+    @property
     def changes(self) -> Changes:
         """In which state the registry is."""
 
@@ -93,6 +100,7 @@ class Parts:
     audit_log: AuditLog
     receipt_log: ReceiptLog
     check_signature: SignatureCheck = jose.check_signature
+    request_id: Callable[[], str | None] = carried_request_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,17 @@ class Services:
     forward_auth: ForwardAuth
     dynamic_registration: DynamicRegistration
     readiness: Readiness
+    audit: "Audit"
     at_hand: "AtHand"
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What records, what is done beside it, and what reads."""
+
+    trail: AuditTrail
+    upkeep: AuditUpkeep
+    reading: AuditReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +144,22 @@ def build_services(settings: Settings, parts: Parts) -> Services:
     rules, stores = client_rules(settings), parts.stores
     registry = Registry(stores.resources, stores.changes, rules=rules, audit_log=parts.audit_log)
     revocations = KeptRevocations(stores.revocations, stores.changes)
+    audit = _audit(settings, parts, registry)
     introspection = TokenIntrospection(
         registry,
         parts.signer,
         revocations,
         parts.audit_log,
+        audit.trail,
         issuer=settings.issuer,
         wildcard_types=settings.wildcard,
         guesses=GuessLimit(limit=settings.introspection_guesses),
     )
     authentication = _authentication(settings, parts, registry)
-    registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules)
-    issuance = TokenIssuance(authentication, parts.signer, parts.audit_log, _issuance_rules(settings))
-    authorization = Authorization(
-        registry,
-        introspection,
-        authentication,
-        parts.hasher,
-        audiences=frozenset({settings.issuer, settings.fhir_base_url}),
-    )
+    registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules, audit.trail)
+    issuance = TokenIssuance(authentication, parts.signer, parts.audit_log, _issuance_rules(settings), audit.trail)
+    audiences = frozenset({settings.issuer, settings.fhir_base_url})
+    authorization = Authorization(registry, introspection, authentication, parts.hasher, audiences=audiences)
     return Services(
         registration=registration,
         issuance=issuance,
@@ -157,8 +172,16 @@ def build_services(settings: Settings, parts: Parts) -> Services:
             registration, parts.audit_log, active=settings.registered_clients_active
         ),
         readiness=readiness(parts),
+        audit=audit,
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
+
+
+def _audit(settings: Settings, parts: Parts, registry: Registry) -> Audit:
+    store = parts.stores.audit
+    trail = AuditTrail(store if settings.audit else None, registry, parts.request_id)
+    upkeep = AuditUpkeep(trail, parts.signer, parts.audit_log, settings.audit_retention_days)
+    return Audit(trail, upkeep, AuditReading(store, trail))
 
 
 def readiness(parts: Parts, *, ticks: Callable[[], float] = clock.ticks) -> Readiness:

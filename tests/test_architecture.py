@@ -14,7 +14,13 @@ SHARED = {"authserver.errors", "authserver.clock"}
 MAY = {
     "protocol": {"authserver.errors", "jwt", "cryptography", "pydantic"},
     "services": {*SHARED, "authserver.protocol", "secrets", "threading.Lock"},
-    "adapters": {*SHARED, *EFFECTS, "authserver.protocol", "authserver.services.ports"}
+    "adapters": {
+        *SHARED,
+        *EFFECTS,
+        "authserver.protocol",
+        "authserver.services.ports",
+        "authserver.services.claim_queue",
+    }
     | {
         "alembic",
         "argon2",
@@ -96,7 +102,7 @@ def test_an_adapter_knows_no_other_adapter() -> None:
     families = {
         "key_files": {"key_files", "key_folder", "key_material", "verified_tokens"},
         "jwks_cache": {"jwks_cache", "jwks_entry", "fetch_budget"},
-        "memory": {"memory", "memory_changes"},
+        "memory": {"memory", "memory_audit", "memory_changes", "memory_claims"},
         "sql": {"sql"},
     }
     found = {

@@ -2,13 +2,16 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from authserver.adapters.memory_audit import MemoryAuditStore
 from authserver.adapters.memory_changes import MemoryChanges
+from authserver.adapters.memory_claims import MemoryClaimQueue
 from authserver.errors import StorageUnavailable, VersionConflict
-from authserver.services.ports import MAX_RECEIPTS, UNLINKED, ClaimOutcome, Receipt, Revocations, StoredResource
+from authserver.protocol.audit_record import AuditChoice, AuditRecord
+from authserver.services.ports import MAX_RECEIPTS, UNLINKED, ChangeRecord, Receipt, Revocations, StoredResource
 
 _Key = tuple[str, str]
 _K = TypeVar("_K")
@@ -35,10 +38,10 @@ class _Record:
 class MemoryResourceStore:
     """ResourceStore (see the port) over a dict."""
 
-    def __init__(self, changes: MemoryChanges | None = None) -> None:
+    def __init__(self, changes: MemoryChanges | None = None, audit: MemoryAuditStore | None = None) -> None:
         self._records: dict[_Key, _Record] = {}
         self._lock = threading.Lock()
-        self._changes = changes or MemoryChanges()
+        self._changes, self._audit = changes or MemoryChanges(), audit or MemoryAuditStore()
 
     def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
         """Return the current version with its secret hash, or None."""
@@ -70,11 +73,12 @@ class MemoryResourceStore:
         secret_hash: str | None = None,
         links: Sequence[str] = (UNLINKED,),
         revoke_tokens: bool = False,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource:
         """Store a new version and return it; see the port."""
         text = json.dumps(body, allow_nan=False)
         with self._lock:
-            record = self._record(resource_type, resource_id)
+            record = former = self._record(resource_type, resource_id)
             _require_version(record.current, if_match)
             version = (_following(record, (resource_type, resource_id), now=now), text)
             ends_tokens = revoke_tokens or record.current is None
@@ -84,12 +88,21 @@ class MemoryResourceStore:
                 frozenset(links),
                 record.token_generation + (1 if ends_tokens else 0),
             )
+            stored = replace(_opened(version), token_generation=record.token_generation)
+            if audit is not None:
+                self._audit.append([audit(former.current, stored)])
             self._records[resource_type, resource_id] = record
             self._changes.count()
-        return replace(_opened(version), token_generation=record.token_generation)
+        return stored
 
     def delete(
-        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
+        self,
+        resource_type: str,
+        resource_id: str,
+        *,
+        now: int,
+        if_match: int | None = None,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource | None:
         """Delete and return the last version before it; None when there was none."""
         with self._lock:
@@ -97,6 +110,8 @@ class MemoryResourceStore:
             current = record.current
             _require_version(current, if_match)
             if current is not None:
+                if audit is not None:
+                    self._audit.append([audit(current, current)])
                 mark = replace(_following(record, (resource_type, resource_id), now=now), deleted=True)
                 versions = (*record.versions, (mark, "{}"))
                 count = record.token_generation
@@ -104,12 +119,13 @@ class MemoryResourceStore:
                 self._changes.count()
             return current
 
-    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
+    def revoke_tokens(self, resource_type: str, resource_id: str, *, audit: AuditRecord | None = None) -> int | None:
         """Start a new token generation and return it; None when there is no such resource."""
         with self._lock:
             record = self._record(resource_type, resource_id)
             if record.current is None:
                 return None
+            self._audit.append([audit] if audit else [])
             record = replace(record, token_generation=record.token_generation + 1)
             self._records[resource_type, resource_id] = record
             self._changes.count()
@@ -127,22 +143,28 @@ class MemoryResourceStore:
 class MemoryReplayGuard:
     """ReplayGuard (see the port) over a dict."""
 
-    def __init__(self) -> None:
+    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+        self._audit = audit or MemoryAuditStore()
         self._until: dict[_Key, int] = {}
         self._forgotten = 0
         self._lock = threading.Lock()
 
-    def claim(self, client_id: str, jti: str, *, until: int) -> bool:
+    def claim(self, client_id: str, jti: str, *, until: int, audit: AuditChoice | None = None) -> bool:
         """Claim the jti; False when it was claimed before."""
         with self._lock:
-            if (client_id, jti) in self._until:
-                return False
-            if until < self._forgotten:
-                raise StorageUnavailable(
-                    detail=f"claims until {self._forgotten} are forgotten", reason="clock_set_back"
-                )
-            self._until[client_id, jti] = until
-            return True
+            claimed = self._claim(client_id, jti, until=until)
+            record = None if audit is None else audit.of(claimed=claimed, change=-1)
+            self._audit.append([record] if record else [])
+            if claimed:
+                self._until[client_id, jti] = until
+            return claimed
+
+    def _claim(self, client_id: str, jti: str, *, until: int) -> bool:
+        if (client_id, jti) in self._until:
+            return False
+        if until < self._forgotten:
+            raise StorageUnavailable(detail=f"claims until {self._forgotten} are forgotten", reason="clock_set_back")
+        return True
 
     def was_claimed(self, client_id: str, jti: str) -> bool:
         """Say whether the jti was claimed, claiming nothing."""
@@ -158,16 +180,17 @@ class MemoryReplayGuard:
 class MemoryRevocationList:
     """RevocationList (see the port) over a dict."""
 
-    def __init__(self, changes: MemoryChanges | None = None) -> None:
+    def __init__(self, changes: MemoryChanges | None = None, audit: MemoryAuditStore | None = None) -> None:
         self._until: dict[str, int] = {}
         self._at: dict[str, int] = {}
         self._forgotten = 0
         self._lock = threading.Lock()
-        self._changes = changes or MemoryChanges()
+        self._changes, self._audit = changes or MemoryChanges(), audit or MemoryAuditStore()
 
-    def revoke(self, jti: str, *, until: int) -> None:
+    def revoke(self, jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
         """Revoke the token with this jti; twice is as once."""
         with self._lock:
+            self._audit.append([audit] if audit else [])
             self._until.setdefault(jti, until)
             self._at.setdefault(jti, self._changes.count())
 
@@ -217,34 +240,15 @@ class MemoryReceiptStore:
             return forgotten
 
 
-class MemoryClaimQueue:
-    """ClaimQueue (see the port) that claims at once."""
-
-    def __init__(self, guard: MemoryReplayGuard, changes: MemoryChanges) -> None:
-        self._guard, self._changes = guard, changes
-
-    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
-        """Claim the jti and hand over the outcome."""
-        try:
-            claimed = self._guard.claim(client_id, jti, until=until)
-        except StorageUnavailable as error:
-            done(ClaimOutcome(failure=error))
-            return
-        done(ClaimOutcome(claimed, self._changes.number()))
-
-    def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
-        """Outcomes are handed over within submit()."""
-
-
 class MemoryStores:
     """Every store of the registry, in memory."""
 
     def __init__(self) -> None:
-        self.changes = MemoryChanges()
-        self.resources = MemoryResourceStore(self.changes)
-        self.replay_guard = MemoryReplayGuard()
-        self.claims = MemoryClaimQueue(self.replay_guard, self.changes)
-        self.revocations = MemoryRevocationList(self.changes)
+        self.changes, self.audit = MemoryChanges(), MemoryAuditStore()
+        self.resources = MemoryResourceStore(self.changes, self.audit)
+        self.replay_guard = MemoryReplayGuard(self.audit)
+        self.claims = MemoryClaimQueue(self.replay_guard, self.changes, self.audit)
+        self.revocations = MemoryRevocationList(self.changes, self.audit)
         self.receipts = MemoryReceiptStore()
 
     def ping(self) -> None:

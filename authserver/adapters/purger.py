@@ -13,6 +13,17 @@ import structlog
 from authserver import clock
 
 
+class Upkeep(Protocol):
+    """What else each round does: the audit's counts, checkpoints and pruning (see services.audit_trail)."""
+
+    def __call__(self, *, now: int) -> int:
+        """Do it; return how many audit records were forgotten."""
+
+
+def _no_upkeep(*, now: int) -> int:  # noqa: ARG001 -- the signature of an Upkeep
+    return 0
+
+
 class Purgeable(Protocol):
     """What forgets its expired rows in small batches: ReplayGuard, RevocationList, ReceiptStore (see the ports)."""
 
@@ -27,11 +38,20 @@ class Purged:
     used_assertions: int
     revocations: int
     receipts: int
+    audit_records: int = 0
 
 
-def purge_once(replay_guard: Purgeable, revocations: Purgeable, receipts: Purgeable, *, now: int) -> Purged:
-    """Forget what had expired by `now` (epoch seconds). Raises StorageUnavailable."""
-    return Purged(replay_guard.purge(before=now), revocations.purge(before=now), receipts.purge(before=now))
+def purge_once(
+    replay_guard: Purgeable,
+    revocations: Purgeable,
+    receipts: Purgeable,
+    *,
+    now: int,
+    upkeep: Upkeep = _no_upkeep,
+) -> Purged:
+    """Forget what had expired by `now` (epoch seconds), then do the upkeep. Raises Unavailable."""
+    expired = (replay_guard.purge(before=now), revocations.purge(before=now), receipts.purge(before=now))
+    return Purged(*expired, audit_records=upkeep(now=now))
 
 
 class Purger:
@@ -45,9 +65,10 @@ class Purger:
         *,
         interval: float,
         now: Callable[[], int] = clock.now,
+        upkeep: Upkeep = _no_upkeep,
     ) -> None:
         self._replay_guard, self._revocations, self._receipts = replay_guard, revocations, receipts
-        self._interval, self._now = interval, now
+        self._interval, self._now, self._upkeep = interval, now, upkeep
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="purger", daemon=True)
         self._log = structlog.get_logger("authserver.purger")
@@ -74,7 +95,9 @@ class Purger:
 
     def _round(self) -> None:
         try:
-            purged = purge_once(self._replay_guard, self._revocations, self._receipts, now=self._now())
+            purged = purge_once(
+                self._replay_guard, self._revocations, self._receipts, now=self._now(), upkeep=self._upkeep
+            )
         except Exception as error:  # noqa: BLE001 -- a thread that dies here would let the table grow for ever
             self._log.error("purge_failed", error=type(error).__name__, detail=str(error)[:200])
             return

@@ -6,7 +6,7 @@ Doing it again changes nothing, so every start does it.
 import os
 import secrets
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authserver import app as auth_app
@@ -20,6 +20,8 @@ from authserver.cli.configuration import Configuration, Role
 from authserver.cli.failures import Failure
 from authserver.fhir.definitions.tables import load_definitions
 from authserver.fhir.store.sql_store import open_store
+from authserver.protocol import audit_search
+from authserver.protocol.audit_record import key_change
 from authserver.services.ports import CLIENT
 from authserver.services.registration import ROOT, ensure_root
 from authserver.settings import Settings
@@ -82,9 +84,21 @@ def _upgrade(settings: Settings) -> None:
 def _root(configuration: Configuration) -> Prepared:
     parts = auth_app.open_parts(configuration.settings)
     try:
+        _record_keys(configuration.settings, parts)
         return _ensure_root(configuration, parts)
     finally:
         parts.stores.close()
+
+
+def _record_keys(settings: Settings, parts: Parts) -> None:
+    """Record each published key that the audit does not know: those that a start made or that were put there."""
+    if not settings.audit:
+        return
+    announced = audit_search.AuditQuery(events=frozenset({"key_announced"}), count=1)
+    for key in parts.signer.list_keys():
+        if not parts.stores.audit.search(replace(announced, entity=f"SigningKey/{key.kid}")):
+            at = clock.now_microseconds()
+            parts.stores.audit.append([key_change("key_announced", key.kid, key.algorithm, at=at, by="server start")])
 
 
 def _ensure_root(configuration: Configuration, parts: Parts) -> Prepared:

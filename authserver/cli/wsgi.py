@@ -6,8 +6,10 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import structlog
 from flask import Flask
 
 from authserver import app as auth_app
@@ -16,6 +18,7 @@ from authserver.adapters.purger import Purger
 from authserver.app import Parts, Services
 from authserver.cli import configuration, logs
 from authserver.cli.configuration import Configuration, Role
+from authserver.errors import Unavailable
 from authserver.fhir import app as fhir_app
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import load_definitions
@@ -68,7 +71,7 @@ def both() -> Loaded:
     def choose(path: str) -> "WSGIApplication":
         return layer if path == prefix or path.startswith(f"{prefix}/") else server
 
-    return Loaded(_dispatcher(choose), direct, parts.stores.close, services.readiness.drain)
+    return Loaded(_dispatcher(choose), direct, partial(_close, parts, services), services.readiness.drain)
 
 
 def auth() -> Loaded:
@@ -78,7 +81,7 @@ def auth() -> Loaded:
     parts, services = _open_auth(loaded, meter)
     direct = auth_app.direct_endpoints(loaded.settings, parts, services, meter=meter)
     server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct, meter=meter)
-    return Loaded(server, direct, parts.stores.close, services.readiness.drain)
+    return Loaded(server, direct, partial(_close, parts, services), services.readiness.drain)
 
 
 def fhir() -> Loaded:
@@ -149,8 +152,19 @@ def _open_auth(loaded: Configuration, meter: Meter | None) -> tuple[Parts, Servi
     services = auth_app.build_services(loaded.settings, parts)
     stores = parts.stores
     interval = loaded.settings.purge_interval
-    Purger(stores.replay_guard, stores.revocations, stores.receipts, interval=interval).start()
+    upkeep = services.audit.upkeep
+    Purger(stores.replay_guard, stores.revocations, stores.receipts, interval=interval, upkeep=upkeep).start()
     return parts, services
+
+
+def _close(parts: Parts, services: Services) -> None:
+    """Let go of the database, the end of the audit signed."""
+    try:
+        services.audit.upkeep(now=clock.now())
+    except Unavailable as error:
+        structlog.get_logger("authserver.audit").error("audit_not_signed", detail=error.detail)
+    finally:
+        parts.stores.close()
 
 
 def _fhir(loaded: Configuration, introspection: Introspection) -> tuple[Flask, SqlStore]:

@@ -63,13 +63,13 @@ class Authorization:
         """Allow an interaction (one of c, r, u, d, s) on one of our resource types, or raise Forbidden."""
         resource_type = request.resource_type or ""
         if caller.scopes is not None and not scopes.permitted(caller.scopes.resources, resource_type, letter):
-            raise InsufficientScope(f"system/{resource_type}.{letter}", detail=caller.client.id)
+            raise _told(caller, InsufficientScope(f"system/{resource_type}.{letter}", detail=caller.client.id))
         self._require_policy(caller, request)
 
     def require_name(self, caller: Caller, request: PolicyRequest, *, scope: str) -> None:
         """Allow an operation that a named scope stands for, or raise Forbidden."""
         if caller.scopes is not None and scope not in caller.scopes.names:
-            raise InsufficientScope(scope, detail=caller.client.id)
+            raise _told(caller, InsufficientScope(scope, detail=caller.client.id))
         self._require_policy(caller, request)
 
     def is_operator(self, caller: Caller, request: PolicyRequest) -> bool:
@@ -78,7 +78,14 @@ class Authorization:
 
     def _require_policy(self, caller: Caller, request: PolicyRequest) -> None:
         if not self._decide(caller, request).allowed:
-            raise Forbidden(detail=f"no policy of {caller.client.id} allows {request.interaction}")
+            detail = f"no policy of {caller.client.id} allows {request.interaction}"
+            raise _told(caller, Forbidden(detail=detail))
 
     def _decide(self, caller: Caller, request: PolicyRequest) -> policy.Decision:
         return policy.decide(self.registry.policies_for(caller.client), caller.client, request)
+
+
+def _told(caller: Caller, error: Forbidden) -> Forbidden:
+    """Return the refusal with whom it is told, for the audit."""
+    error.client_id = caller.client.id
+    return error

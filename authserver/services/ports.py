@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from authserver.errors import Unavailable
+from authserver.protocol.audit_record import AuditChoice, AuditRecord
 from authserver.protocol.jwks import JwkSet
 
 CLIENT, ACCESS_POLICY = "Client", "AccessPolicy"
@@ -55,8 +55,15 @@ class Receipt:
     client_id: str | None = None
 
 
+ChangeRecord = Callable[[StoredResource | None, StoredResource], AuditRecord]
+"""Makes the record of a change from the versions before and after it (the last one twice, for a deletion)."""
+
+
 class ResourceStore(Protocol):
-    """Versioned resources (Client, AccessPolicy). Every change is one transaction, durable before it returns."""
+    """Versioned resources (Client, AccessPolicy). Every change is one transaction, durable before it returns.
+
+    What an `audit` argument makes is written in that transaction: neither is there without the other.
+    """
 
     def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
         """Return the current version, or None when there is none or it is deleted."""
@@ -81,6 +88,7 @@ class ResourceStore(Protocol):
         secret_hash: str | None = None,
         links: Sequence[str] = (UNLINKED,),
         revoke_tokens: bool = False,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource:
         """Store a new version and return it.
 
@@ -91,14 +99,20 @@ class ResourceStore(Protocol):
         the same transaction.
         """
 
-    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
+    def revoke_tokens(self, resource_type: str, resource_id: str, *, audit: AuditRecord | None = None) -> int | None:
         """Start a new token generation by one write and return it; None when there is no such resource.
 
         The resource, its version and what is linked to it stay as they are.
         """
 
     def delete(
-        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
+        self,
+        resource_type: str,
+        resource_id: str,
+        *,
+        now: int,
+        if_match: int | None = None,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource | None:
         """Delete and return the last version before it; None when there was none. `if_match` as in put()."""
 
@@ -106,8 +120,10 @@ class ResourceStore(Protocol):
 class ReplayGuard(Protocol):
     """Remembers which assertions were used (RFC 7523 section 3, jti)."""
 
-    def claim(self, client_id: str, jti: str, *, until: int) -> bool:
+    def claim(self, client_id: str, jti: str, *, until: int, audit: AuditChoice | None = None) -> bool:
         """Claim the jti for this client by one atomic insert; False when it was claimed before.
+
+        What `audit` makes of the outcome is recorded in the same transaction.
 
         `until` (epoch seconds) is the last moment at which an assertion with this jti could be accepted; the claim
         outlives it. Raises StorageUnavailable when it cannot be said for sure: also (`clock_set_back`) when a purge
@@ -137,8 +153,8 @@ class Revocations:
 class RevocationList(Protocol):
     """Revoked access tokens by jti; rows live no longer than the token would have."""
 
-    def revoke(self, jti: str, *, until: int) -> None:
-        """Revoke the token with this jti; `until` is its exp (epoch seconds). Twice is as once."""
+    def revoke(self, jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
+        """Revoke the token with this jti; `until` is its exp (epoch seconds). Twice is as once, but for the record."""
 
     def is_revoked(self, jti: str, *, expires_at: int) -> bool:
         """Say whether the token with this jti and exp was revoked; one whose revocation may be forgotten was."""
@@ -164,32 +180,6 @@ class Changes(Protocol):
 
         A change that this process made is in it at once.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimOutcome:
-    """What became of a claim. `change` is the number of the registry's state, read after the claim was made.
-
-    With a `failure` nothing is known: neither of the others counts.
-    """
-
-    claimed: bool = False
-    change: int = -1
-    failure: Unavailable | None = None
-
-
-class ClaimQueue(Protocol):
-    """Claims jtis of requests that run beside each other together: one transaction, one wait for the disk."""
-
-    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
-        """Let the jti be claimed as ReplayGuard.claim() would; `done` gets the outcome when it is durable.
-
-        Never waits and never raises; when too many are waiting already, the outcome is a failure. For one thread,
-        the one that deliver_by() tells of.
-        """
-
-    def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
-        """Let claims be gathered and outcomes be handed over by `run`, at the next turn of an event loop's thread."""
 
 
 class ReceiptStore(Protocol):

@@ -1,19 +1,24 @@
 """Register Clients and AccessPolicies: read, judge, store a version. What is not valid changes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from authserver.errors import BadRequest, InvalidResource, Issue, NotFound, VersionConflict
+from authserver.errors import AuthServerError, BadRequest, InvalidResource, Issue, NotFound, VersionConflict
+from authserver.protocol import audit_diff
 from authserver.protocol import client as client_protocol
 from authserver.protocol import policy as policy_protocol
+from authserver.protocol.audit_record import AuditRecord
 from authserver.protocol.client import ClientRules
 from authserver.protocol.render import instant
+from authserver.services.audit_trail import AuditTrail
 from authserver.services.ports import (
     ACCESS_POLICY,
     CLIENT,
     UNLINKED,
     AuditLog,
+    ChangeRecord,
     ResourceStore,
     SecretHasher,
     StoredResource,
@@ -40,6 +45,7 @@ class Registration:
     hasher: SecretHasher
     audit_log: AuditLog
     rules: ClientRules
+    audit: AuditTrail
 
     def get(self, resource_type: str, resource_id: str) -> StoredResource:
         """Return the current version; raises NotFound."""
@@ -68,18 +74,20 @@ class Registration:
         `revoke_tokens` ends every access token of the client with the same write, for a change of keys after a
         loss (threat C14). Raises InvalidResource with every finding, or VersionConflict.
         """
-        reading = self._client(resource_id, body) if resource_type == CLIENT else self._policy(resource_id, body)
-        before = self.store.get(resource_type, resource_id)
-        stored = self.store.put(
-            resource_type,
-            resource_id,
-            {name: value for name, value in body.items() if name not in _NOT_STORED},
-            now=now,
-            if_match=if_match,
-            secret_hash=None if reading.secret is None else self.hasher.hash(reading.secret),
-            links=reading.links,
-            revoke_tokens=revoke_tokens,
-        )
+        with refused_to(actor):
+            reading = self._client(resource_id, body) if resource_type == CLIENT else self._policy(resource_id, body)
+            before = self.store.get(resource_type, resource_id)
+            stored = self.store.put(
+                resource_type,
+                resource_id,
+                {name: value for name, value in body.items() if name not in _NOT_STORED},
+                now=now,
+                if_match=if_match,
+                secret_hash=None if reading.secret is None else self.hasher.hash(reading.secret),
+                links=reading.links,
+                revoke_tokens=revoke_tokens,
+                audit=self.change_record(actor, now, secret_changed=reading.secret is not None, revoked=revoke_tokens),
+            )
         self._record("resource_put", stored, actor)
         if before is not None and before.generation == stored.generation and _keys(before) != _keys(stored):
             self.audit_log.record("client_keys_changed", client_id=stored.id, actor=actor, revoked=revoke_tokens)
@@ -93,9 +101,15 @@ class Registration:
             raise VersionConflict(detail=f"{resource_type}/{resource_id} exists")
         return self.put(resource_type, resource_id, body, actor=actor, now=now)
 
-    def revoke_tokens(self, client_id: str, *, actor: str) -> None:
-        """End every access token of the client at once, by one write (row X46). Raises NotFound."""
-        generation = self.store.revoke_tokens(CLIENT, client_id)
+    def revoke_tokens(self, client_id: str, *, actor: str, now: int) -> None:
+        """End every access token of the client at once, by one write (row X46). Raises NotFound.
+
+        `now` in microseconds.
+        """
+        stored = self.store.get(CLIENT, client_id)
+        tenant = None if stored is None else stored.body.get("tenant")
+        made = AuditRecord("client_tokens_revoked", now, agent=actor, entity=f"{CLIENT}/{client_id}", tenant=tenant)
+        generation = self.store.revoke_tokens(CLIENT, client_id, audit=self.audit.optional(made))
         if generation is None:
             raise NotFound(detail=f"{CLIENT}/{client_id}")
         self.audit_log.record("client_tokens_revoked", client_id=client_id, generation=generation, actor=actor)
@@ -112,7 +126,10 @@ class Registration:
                 "This client registered no jwks_uri: PUT it with other keys instead.", reason="no_jwks_uri"
             )
         moment = max(now, before.last_updated + 1)
-        stored = self.store.put(CLIENT, client_id, before.body, now=moment, if_match=before.version_id, links=())
+        audit = self.change_record(actor, now)
+        stored = self.store.put(
+            CLIENT, client_id, before.body, now=moment, if_match=before.version_id, links=(), audit=audit
+        )
         self.audit_log.record("client_keys_flushed", client_id=client_id, version_id=stored.version_id, actor=actor)
         return stored
 
@@ -120,10 +137,43 @@ class Registration:
         self, resource_type: str, resource_id: str, *, actor: str, now: int, if_match: int | None = None
     ) -> StoredResource | None:
         """Delete and return the last version; None when there was none. Raises VersionConflict."""
-        stored = self.store.delete(resource_type, resource_id, now=now, if_match=if_match)
+        with refused_to(actor):
+            audit = self._deletion(actor, now)
+            stored = self.store.delete(resource_type, resource_id, now=now, if_match=if_match, audit=audit)
         if stored is not None:
             self._record("resource_deleted", stored, actor)
         return stored
+
+    def change_record(
+        self, actor: str, now: int, *, secret_changed: bool = False, revoked: bool = False
+    ) -> ChangeRecord | None:
+        """Return what makes the audit record of a new version: what it changed, without any secret."""
+        if not self.audit.is_on:
+            return None
+
+        def made(before: StoredResource | None, after: StoredResource) -> AuditRecord:
+            old = {} if before is None else before.body
+            facts: dict[str, object] = {
+                "version_id": after.version_id,
+                "changes": audit_diff.changes(old, after.body, secret_changed=secret_changed),
+            }
+            if revoked:
+                facts["tokens_revoked"] = True
+            event = "resource_created" if before is None else "resource_updated"
+            return self.audit.of_this_request(_changed(event, actor, after, now=now, facts=facts))
+
+        return made
+
+    def _deletion(self, actor: str, now: int) -> ChangeRecord | None:
+        """Return what makes the audit record of a deletion."""
+        if not self.audit.is_on:
+            return None
+
+        def made(_before: StoredResource | None, last: StoredResource) -> AuditRecord:
+            facts = {"version_id": last.version_id, "changes": audit_diff.changes(last.body, {})}
+            return self.audit.of_this_request(_changed("resource_deleted", actor, last, now=now, facts=facts))
+
+        return made
 
     def _client(self, client_id: str, body: Mapping[str, Any]) -> _Reading:
         client_protocol.from_resource(body, client_id=client_id, rules=self.rules)
@@ -143,6 +193,22 @@ class Registration:
         self.audit_log.record(
             event, resource=f"{stored.resource_type}/{stored.id}", version_id=stored.version_id, actor=actor
         )
+
+
+def _changed(event: str, actor: str, stored: StoredResource, *, now: int, facts: Mapping[str, object]) -> AuditRecord:
+    entity, tenant = f"{stored.resource_type}/{stored.id}", stored.body.get("tenant")
+    own = tenant if stored.resource_type == CLIENT else None
+    return AuditRecord(event, now, agent=actor, entity=entity, tenant=own, facts=facts)
+
+
+@contextmanager
+def refused_to(actor: str) -> Iterator[None]:
+    """Let a refusal say whom it was told: this proven client."""
+    try:
+        yield
+    except AuthServerError as error:
+        error.client_id = actor
+        raise
 
 
 def _keys(stored: StoredResource) -> tuple[object, object]:
@@ -169,7 +235,8 @@ def ensure_root(registration: Registration, *, secret: str, now: int) -> None:
     root = store.get(CLIENT, ROOT)
     if root is None or not hasher.verify(secret, root.secret_hash):
         body = {"active": True, "name": "the operator", "grant_types": ["basic"]} if root is None else root.body
-        root = store.put(CLIENT, ROOT, body, now=now, secret_hash=hasher.hash(secret), links=())
+        audit = registration.change_record("first-start", now, secret_changed=True)
+        root = store.put(CLIENT, ROOT, body, now=now, secret_hash=hasher.hash(secret), links=(), audit=audit)
         registration.audit_log.record("root_secret_set", version_id=root.version_id)
     # A root that was deleted is registered anew as another client, to which its former policy does not apply.
     candidates = store.linked(ACCESS_POLICY, (UNLINKED, policy_link(ROOT, root.generation)))

@@ -82,7 +82,7 @@ class Resources:
     def revoke_tokens(self, resource_id: str) -> Response:
         """POST /Client/{id}/$revoke-tokens: every access token of the client is dead when this answers."""
         caller = self._caller(CLIENT, resource_id, interaction="client-revoke-tokens", letter="u")
-        self._registration.revoke_tokens(resource_id, actor=caller.client.id)
+        self._registration.revoke_tokens(resource_id, actor=caller.client.id, now=clock.now_microseconds())
         return respond(render.informed("Every access token issued to this client until now is revoked."))
 
     def flush_keys(self, resource_id: str) -> Response:
