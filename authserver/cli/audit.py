@@ -143,7 +143,7 @@ def _anchor(text: str) -> tuple[int, bytes]:
 
 def _sentence(found: "Verified") -> str:
     if found.last < found.first:
-        return "The audit is empty, as it should be."
+        return "The audit is empty."
     beyond = found.last - found.covered
     newer = f"; the last {beyond} are newer than the newest signed checkpoint" if beyond else ""
     return f"Records {found.first} to {found.last} are as they were written{newer}."
