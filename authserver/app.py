@@ -17,17 +17,20 @@ from authserver.adapters.secret_hashes import Argon2Hasher
 from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.failover import FailoverFence
 from authserver.adapters.sql.stores import SqlStores
+from authserver.parts import AtHand, Parts, Services, Stores
 from authserver.protocol import assertion, metadata, source_address
 from authserver.protocol.jwks import JwkSet, parse_document
 from authserver.services.metering import Exposing, Meter, NoMeter
 from authserver.settings import Settings
-from authserver.use_cases import AtHand, Parts, Services, Stores, build_services, client_rules
+from authserver.use_cases import build_services, client_rules
+from authserver.web import audit as web_audit
 from authserver.web import errors as web_errors
 from authserver.web import metrics as web_metrics
 from authserver.web import receipts as web_receipts
 from authserver.web import sources
 from authserver.web.access_evaluation import access_evaluation_blueprint
 from authserver.web.api_keys import api_keys_blueprint
+from authserver.web.audit_events import audit_blueprint
 from authserver.web.diagnose import diagnosis_blueprint
 from authserver.web.direct import DirectEndpoint
 from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, View
@@ -102,6 +105,7 @@ def direct_endpoints(
         proxies=source_address.trusted(settings.trusted_proxies),
         https=settings.issuer.startswith("https://"),
         max_body=MAX_BODY,
+        audit=services.audit.trail,
     )
     token = TokenView(
         services.issuance,
@@ -142,7 +146,8 @@ def create_app(
     sources.install(app, proxies=source_address.trusted(settings.trusted_proxies))
     web_receipts.install(app, use.receipts)
     if meter is not None:
-        web_metrics.install(app, meter)  # last: what is installed later sees an answer earlier
+        web_metrics.install(app, meter)  # what is installed later sees an answer earlier
+    web_audit.install(app, use.audit.trail)
     app.register_blueprint(diagnosis_blueprint(use.diagnosis, use.receipts, use.authorization))
     app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
@@ -150,6 +155,7 @@ def create_app(
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
     _register_registry(app, use, issuer=settings.issuer)
     app.register_blueprint(api_keys_blueprint(use.api_keys, use.authorization, issuer=settings.issuer))
+    app.register_blueprint(audit_blueprint(use.audit.reading, use.authorization, issuer=settings.issuer))
     app.register_blueprint(_well_known(settings, parts))
     app.register_blueprint(health_blueprint(lambda: use.readiness.require(now=clock.now())))
     if meter is not None and settings.metrics != "off":

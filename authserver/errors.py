@@ -53,6 +53,7 @@ class AuthServerError(Exception):
         self.detail = detail
         self.reason = reason or self.default_reason
         self.client_id: str | None = None  # whom it is about, proven or only claimed; for the log and the receipt
+        self.recorded = False  # in the audit already, with the claim that it came of
         fixed = {"WWW-Authenticate": self.challenge, "Retry-After": self.retry_after}
         self.headers = {n: str(v) for n, v in {**fixed, **(headers or {})}.items() if v is not None}
         super().__init__(f"{self.reason}: {detail}" if detail else self.public)

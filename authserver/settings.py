@@ -113,6 +113,10 @@ class Settings(BaseSettings):
     receipt_days: int = Field(7, ge=1, le=365, description="Days for which the reasons of refusals are kept.")
     receipt_limit: int = Field(100_000, ge=100, description="Most reasons of refusals kept; the oldest go first.")
     decision_limit: int = Field(20_000, ge=100, description="Most records of decisions kept; the oldest go first.")
+    audit: bool = Field(True, description="Record every decision in the audit; what cannot be recorded is refused.")
+    audit_retention_days: int = Field(
+        2_190, ge=1, description="Days for which audit records are kept (six years: 45 CFR 164.316(b)(2)(i))."
+    )
     log_format: Literal["json", "console"] = Field(
         "json", description="Log lines as JSON, or to be read; in development the latter."
     )

@@ -2,8 +2,8 @@
 
     python -m bench [--seconds N] [--rounds N] [--only PART]... [--write PAGE]
 
-PART is one of: floors, tokens, introspection, postgresql, growth, process. Needs wrk; node, npm and PostgreSQL are used
-where they are. The server has core 0, the driver core 1; everything listens on the loopback alone.
+PART is one of: floors, tokens, introspection, audit, postgresql, growth, process. Needs wrk; node, npm and PostgreSQL
+are used where they are. The server has core 0, the driver core 1; everything listens on the loopback alone.
 """
 
 import argparse
@@ -95,6 +95,28 @@ def introspection(bench: Bench) -> None:
         bench.report.contest("Introspection, every token new, 8 connections", found)
 
 
+def audit(bench: Bench) -> None:
+    """Token requests with the audit and without it, on SQLite and on PostgreSQL."""
+    settings, key = bench.settings, bench.rs384
+    cluster = PostgresCluster()
+    try:
+        for kind in ("SQLite", "PostgreSQL"):
+            with ExitStack() as stack:
+                running = []
+                for switch, on in (("audit", True), ("no audit", False)):
+                    database = cluster.create_database() if kind == "PostgreSQL" else None
+                    own = servers.ours(
+                        bench.folder("audit"), bench.keys, name=f"{kind}, {switch}", database=database, audit=on
+                    )
+                    running.append(stack.enter_context(own))
+                for connections in (16,):
+                    contenders = [asking_for_tokens(one, key, settings=settings, expected=RATE) for one in running]
+                    found = take_turns(contenders, connections=connections, settings=settings)
+                    bench.report.contest(f"Audit, {kind}, RS384 clients, {connections} connections", found)
+    finally:
+        cluster.stop()
+
+
 def postgresql(bench: Bench) -> None:
     """Token requests with PostgreSQL, one worker and two."""
     settings, key = bench.settings, bench.rs384
@@ -173,6 +195,7 @@ PARTS: dict[str, Part] = {
     "floors": floor,
     "tokens": tokens,
     "introspection": introspection,
+    "audit": audit,
     "postgresql": postgresql,
     "growth": grown,
     "process": process,

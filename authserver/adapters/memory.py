@@ -1,15 +1,18 @@
 """The registry's stores in memory, for tests and demonstrations: the same answers as over SQL, gone at exit."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
+from authserver.adapters.memory_audit import MemoryAuditStore
 from authserver.adapters.memory_changes import MemoryChanges
+from authserver.adapters.memory_claims import MemoryClaimQueue
 from authserver.adapters.memory_decisions import MemoryDecisionStore
 from authserver.adapters.memory_notes import MemoryKeyUseStore, MemorySpendingBoard
 from authserver.adapters.memory_resources import MemoryResourceStore
 from authserver.errors import StorageUnavailable
-from authserver.services.ports import MAX_RECEIPTS, ClaimOutcome, Receipt, Revocations
+from authserver.protocol.audit_record import AuditChoice, AuditRecord
+from authserver.services.ports import MAX_RECEIPTS, Receipt, Revocations
 
 _Key = tuple[str, str]
 _K = TypeVar("_K")
@@ -18,22 +21,28 @@ _K = TypeVar("_K")
 class MemoryReplayGuard:
     """ReplayGuard (see the port) over a dict."""
 
-    def __init__(self) -> None:
+    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+        self._audit = audit or MemoryAuditStore()
         self._until: dict[_Key, int] = {}
         self._forgotten = 0
         self._lock = threading.Lock()
 
-    def claim(self, client_id: str, jti: str, *, until: int) -> bool:
+    def claim(self, client_id: str, jti: str, *, until: int, audit: AuditChoice | None = None) -> bool:
         """Claim the jti; False when it was claimed before."""
         with self._lock:
-            if (client_id, jti) in self._until:
-                return False
-            if until < self._forgotten:
-                raise StorageUnavailable(
-                    detail=f"claims until {self._forgotten} are forgotten", reason="clock_set_back"
-                )
-            self._until[client_id, jti] = until
-            return True
+            claimed = self._claim(client_id, jti, until=until)
+            record = None if audit is None else audit.of(claimed=claimed, change=-1)
+            self._audit.append([record] if record else [])
+            if claimed:
+                self._until[client_id, jti] = until
+            return claimed
+
+    def _claim(self, client_id: str, jti: str, *, until: int) -> bool:
+        if (client_id, jti) in self._until:
+            return False
+        if until < self._forgotten:
+            raise StorageUnavailable(detail=f"claims until {self._forgotten} are forgotten", reason="clock_set_back")
+        return True
 
     def was_claimed(self, client_id: str, jti: str) -> bool:
         """Say whether the jti was claimed, claiming nothing."""
@@ -49,16 +58,17 @@ class MemoryReplayGuard:
 class MemoryRevocationList:
     """RevocationList (see the port) over a dict."""
 
-    def __init__(self, changes: MemoryChanges | None = None) -> None:
+    def __init__(self, changes: MemoryChanges | None = None, audit: MemoryAuditStore | None = None) -> None:
         self._until: dict[str, int] = {}
         self._at: dict[str, int] = {}
         self._forgotten = 0
         self._lock = threading.Lock()
-        self._changes = changes or MemoryChanges()
+        self._changes, self._audit = changes or MemoryChanges(), audit or MemoryAuditStore()
 
-    def revoke(self, jti: str, *, until: int) -> None:
+    def revoke(self, jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
         """Revoke the token with this jti; twice is as once."""
         with self._lock:
+            self._audit.append([audit] if audit else [])
             self._until.setdefault(jti, until)
             self._at.setdefault(jti, self._changes.count())
 
@@ -108,35 +118,16 @@ class MemoryReceiptStore:
             return forgotten
 
 
-class MemoryClaimQueue:
-    """ClaimQueue (see the port) that claims at once."""
-
-    def __init__(self, guard: MemoryReplayGuard, changes: MemoryChanges) -> None:
-        self._guard, self._changes = guard, changes
-
-    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
-        """Claim the jti and hand over the outcome."""
-        try:
-            claimed = self._guard.claim(client_id, jti, until=until)
-        except StorageUnavailable as error:
-            done(ClaimOutcome(failure=error))
-            return
-        done(ClaimOutcome(claimed, self._changes.number()))
-
-    def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
-        """Outcomes are handed over within submit()."""
-
-
 class MemoryStores:
     """Every store of the registry, in memory."""
 
     def __init__(self) -> None:
-        self.changes = MemoryChanges()
-        self.resources = MemoryResourceStore(self.changes)
+        self.changes, self.audit = MemoryChanges(), MemoryAuditStore()
+        self.resources = MemoryResourceStore(self.changes, self.audit)
         self.nearby = self.resources
-        self.replay_guard = MemoryReplayGuard()
-        self.claims = MemoryClaimQueue(self.replay_guard, self.changes)
-        self.revocations = MemoryRevocationList(self.changes)
+        self.replay_guard = MemoryReplayGuard(self.audit)
+        self.claims = MemoryClaimQueue(self.replay_guard, self.changes, self.audit)
+        self.revocations = MemoryRevocationList(self.changes, self.audit)
         self.receipts = MemoryReceiptStore()
         self.key_uses = MemoryKeyUseStore()
         self.spendings = MemorySpendingBoard()

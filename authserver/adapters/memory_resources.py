@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from authserver.adapters.memory_audit import MemoryAuditStore
 from authserver.adapters.memory_changes import MemoryChanges
 from authserver.errors import VersionConflict
-from authserver.services.ports import UNLINKED, AlreadyExists, HistoryPosition, StoredResource
+from authserver.protocol.audit_record import AuditRecord
+from authserver.services.ports import UNLINKED, AlreadyExists, ChangeRecord, HistoryPosition, StoredResource
 
 _Key = tuple[str, str]
 
@@ -34,10 +36,10 @@ class _Record:
 class MemoryResourceStore:
     """ResourceStore (see the port) over a dict."""
 
-    def __init__(self, changes: MemoryChanges | None = None) -> None:
+    def __init__(self, changes: MemoryChanges | None = None, audit: MemoryAuditStore | None = None) -> None:
         self._records: dict[_Key, _Record] = {}
         self._lock = threading.Lock()
-        self._changes = changes or MemoryChanges()
+        self._changes, self._audit = changes or MemoryChanges(), audit or MemoryAuditStore()
 
     def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
         """Return the current version with its secret hash, or None."""
@@ -92,11 +94,12 @@ class MemoryResourceStore:
         links: Sequence[str] = (UNLINKED,),
         revoke_tokens: bool = False,
         only_new: bool = False,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource:
         """Store a new version and return it; see the port."""
         text = json.dumps(body, allow_nan=False)
         with self._lock:
-            record = self._record(resource_type, resource_id)
+            record = former = self._record(resource_type, resource_id)
             _require_version(record.current, if_match)
             if only_new and record.current is not None:
                 raise AlreadyExists(detail=f"{resource_type}/{resource_id}")
@@ -108,12 +111,20 @@ class MemoryResourceStore:
                 frozenset(links),
                 record.token_generation + (1 if ends_tokens else 0),
             )
+            stored = replace(_opened(version), token_generation=record.token_generation)
+            self._audit.append([audit(former.current, stored)] if audit is not None else [])
             self._records[resource_type, resource_id] = record
             self._changes.count()
-        return replace(_opened(version), token_generation=record.token_generation)
+        return stored
 
     def delete(
-        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
+        self,
+        resource_type: str,
+        resource_id: str,
+        *,
+        now: int,
+        if_match: int | None = None,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource | None:
         """Delete and return the last version before it; None when there was none."""
         with self._lock:
@@ -121,6 +132,7 @@ class MemoryResourceStore:
             current = record.current
             _require_version(current, if_match)
             if current is not None:
+                self._audit.append([audit(current, current)] if audit is not None else [])
                 mark = replace(_following(record, (resource_type, resource_id), now=now), deleted=True)
                 versions = (*record.versions, (mark, "{}"))
                 count = record.token_generation
@@ -128,12 +140,13 @@ class MemoryResourceStore:
                 self._changes.count()
             return current
 
-    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
+    def revoke_tokens(self, resource_type: str, resource_id: str, *, audit: AuditRecord | None = None) -> int | None:
         """Start a new token generation and return it; None when there is no such resource."""
         with self._lock:
             record = self._record(resource_type, resource_id)
             if record.current is None:
                 return None
+            self._audit.append([audit] if audit is not None else [])
             record = replace(record, token_generation=record.token_generation + 1)
             self._records[resource_type, resource_id] = record
             self._changes.count()

@@ -13,6 +13,17 @@ import structlog
 from authserver import clock
 
 
+class Upkeep(Protocol):
+    """What else each round does: the audit's counts, checkpoints and pruning (see services.audit_trail)."""
+
+    def __call__(self, *, now: int) -> int:
+        """Do it; return how many audit records were forgotten."""
+
+
+def _no_upkeep(*, now: int) -> int:  # noqa: ARG001 -- the signature of an Upkeep
+    return 0
+
+
 class Purgeable(Protocol):
     """What forgets its expired rows in small batches: ReplayGuard, RevocationList, ReceiptStore (see the ports)."""
 
@@ -28,13 +39,26 @@ class Purged:
     revocations: int
     receipts: int
     decisions: int = 0
+    audit_records: int = 0
 
 
 def purge_once(
-    replay_guard: Purgeable, revocations: Purgeable, receipts: Purgeable, *, decisions: Purgeable, now: int
+    replay_guard: Purgeable,
+    revocations: Purgeable,
+    receipts: Purgeable,
+    *,
+    decisions: Purgeable,
+    now: int,
+    upkeep: Upkeep = _no_upkeep,
 ) -> Purged:
-    """Forget what had expired by `now` (epoch seconds). Raises StorageUnavailable."""
-    return Purged(*(one.purge(before=now) for one in (replay_guard, revocations, receipts, decisions)))
+    """Forget what had expired by `now` (epoch seconds), then do the upkeep. Raises Unavailable."""
+    return Purged(
+        used_assertions=replay_guard.purge(before=now),
+        revocations=revocations.purge(before=now),
+        receipts=receipts.purge(before=now),
+        decisions=decisions.purge(before=now),
+        audit_records=upkeep(now=now),
+    )
 
 
 class Purger:
@@ -49,10 +73,11 @@ class Purger:
         decisions: Purgeable,
         interval: float,
         now: Callable[[], int] = clock.now,
+        upkeep: Upkeep = _no_upkeep,
     ) -> None:
         self._replay_guard, self._revocations = replay_guard, revocations
         self._receipts, self._decisions = receipts, decisions
-        self._interval, self._now = interval, now
+        self._interval, self._now, self._upkeep = interval, now, upkeep
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="purger", daemon=True)
         self._log = structlog.get_logger("authserver.purger")
@@ -88,5 +113,10 @@ class Purger:
 
     def _purge_once(self) -> Purged:
         return purge_once(
-            self._replay_guard, self._revocations, self._receipts, decisions=self._decisions, now=self._now()
+            self._replay_guard,
+            self._revocations,
+            self._receipts,
+            decisions=self._decisions,
+            now=self._now(),
+            upkeep=self._upkeep,
         )

@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": LazyCommand("authserver.cli.doctor:doctor", "Say what is wrong with a client and how to mend it."),
     "explain": LazyCommand("authserver.cli.doctor:explain", "Explain an assertion, an access token or a request id."),
     "keys": LazyCommand("authserver.cli.keys:keys", "Show, rotate and retire the keys that the server signs with."),
+    "audit": LazyCommand("authserver.cli.audit:audit", "Check the audit: is every record as it was written?"),
     "fhir": LazyCommand("authserver.cli.fhir:fhir", "Load resources into the FHIR database."),
     "db": LazyCommand("authserver.cli.db:db", "Upgrade the databases, forget expired rows."),
     "config": LazyCommand("authserver.cli.config_command:config", "Show the settings and where they come from."),

@@ -39,18 +39,25 @@ def upgrade() -> None:
 @db.command()
 @json_option
 def purge(*, as_json: bool) -> None:
-    """Forget used assertions, revocations, receipts and decisions of the past; a running server does so by itself."""
+    """Forget what has expired, the audit's oldest records too; a running server does so by itself."""
     from dataclasses import asdict
 
     from authserver import clock
     from authserver.adapters.purger import purge_once
     from authserver.adapters.sql.engine import open_engine
     from authserver.adapters.sql.stores import SqlStores
+    from authserver.cli.audit import pruning
 
-    stores = SqlStores(open_engine(local_settings().database_url))
+    settings = local_settings()
+    stores = SqlStores(open_engine(settings.database_url))
     try:
         purged = purge_once(
-            stores.replay_guard, stores.revocations, stores.receipts, decisions=stores.decisions, now=clock.now()
+            stores.replay_guard,
+            stores.revocations,
+            stores.receipts,
+            decisions=stores.decisions,
+            now=clock.now(),
+            upkeep=pruning(settings, stores),
         )
     finally:
         stores.close()

@@ -20,7 +20,8 @@ from authserver.app import Parts
 from authserver.cli.configuration import Configuration, Role
 from authserver.cli.failures import Failure, WrongSettings
 from authserver.errors import InvalidResource, Issue
-from authserver.protocol import registry_bundle
+from authserver.protocol import audit_search, registry_bundle
+from authserver.protocol.audit_record import key_change
 from authserver.services import init_bundle
 from authserver.services.ports import CLIENT
 from authserver.services.registration import ROOT, ensure_root
@@ -95,10 +96,22 @@ def _upgrade(settings: Settings) -> None:
 def _root(configuration: Configuration) -> Prepared:
     parts = auth_app.open_parts(configuration.settings)
     try:
+        _record_keys(configuration.settings, parts)
         prepared = _ensure_root(configuration, parts)
         return replace(prepared, registered=_init_bundle(configuration.settings, parts))
     finally:
         parts.stores.close()
+
+
+def _record_keys(settings: Settings, parts: Parts) -> None:
+    """Record each published key that the audit does not know: those that a start made or that were put there."""
+    if not settings.audit:
+        return
+    announced = audit_search.AuditQuery(events=frozenset({"key_announced"}), count=1)
+    for key in parts.signer.list_keys():
+        if not parts.stores.audit.search(replace(announced, entity=f"SigningKey/{key.kid}")):
+            at = clock.now_microseconds()
+            parts.stores.audit.append([key_change("key_announced", key.kid, key.algorithm, at=at, by="server start")])
 
 
 def _ensure_root(configuration: Configuration, parts: Parts) -> Prepared:

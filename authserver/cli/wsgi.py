@@ -7,8 +7,10 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import structlog
 from flask import Flask
 
 from authserver import app as auth_app
@@ -18,6 +20,7 @@ from authserver.adapters.purger import Purger
 from authserver.app import Parts, Services
 from authserver.cli import configuration, logs
 from authserver.cli.configuration import Configuration, Role
+from authserver.errors import Unavailable
 from authserver.fhir import app as fhir_app
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import load_definitions
@@ -71,7 +74,7 @@ def both() -> Loaded:
     def choose(path: str) -> "WSGIApplication":
         return layer if path == prefix or path.startswith(f"{prefix}/") else server
 
-    return Loaded(_dispatcher(choose), direct, parts.stores.close, services.readiness.drain)
+    return Loaded(_dispatcher(choose), direct, partial(_close, parts, services), services.readiness.drain)
 
 
 def auth() -> Loaded:
@@ -81,7 +84,7 @@ def auth() -> Loaded:
     parts, services = _open_auth(loaded, meter)
     direct = auth_app.direct_endpoints(loaded.settings, parts, services, meter=meter)
     server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct, meter=meter)
-    return Loaded(server, direct, parts.stores.close, services.readiness.drain)
+    return Loaded(server, direct, partial(_close, parts, services), services.readiness.drain)
 
 
 def fhir() -> Loaded:
@@ -142,7 +145,12 @@ def _open_auth(loaded: Configuration, meter: Meter | None) -> tuple[Parts, Servi
     stores = parts.stores
     interval = loaded.settings.purge_interval
     Purger(
-        stores.replay_guard, stores.revocations, stores.receipts, decisions=stores.decisions, interval=interval
+        stores.replay_guard,
+        stores.revocations,
+        stores.receipts,
+        decisions=stores.decisions,
+        interval=interval,
+        upkeep=services.audit.upkeep,
     ).start()
     Heartbeat(_tasks(loaded, parts, services)).start()
     return parts, services
@@ -156,6 +164,16 @@ def _tasks(loaded: Configuration, parts: Parts, services: Services) -> dict[str,
         exchange = limit_exchange(services, parts.stores, member=secrets.token_hex(16))
         tasks["limits"] = lambda now: exchange.exchange(now=now)
     return tasks
+
+
+def _close(parts: Parts, services: Services) -> None:
+    """Let go of the database, the end of the audit signed."""
+    try:
+        services.audit.upkeep(now=clock.now())
+    except Unavailable as error:
+        structlog.get_logger("authserver.audit").error("audit_not_signed", detail=error.detail)
+    finally:
+        parts.stores.close()
 
 
 def _fhir(loaded: Configuration, introspection: Introspection) -> tuple[Flask, SqlStore]:

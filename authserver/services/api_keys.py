@@ -9,8 +9,10 @@ from authserver.errors import BadRequest, InvalidResource, Issue, NotFound
 from authserver.protocol import api_key
 from authserver.protocol.client import Client
 from authserver.protocol.render import instant
+from authserver.services.audit_trail import AuditTrail
 from authserver.services.key_uses import KeyUses
 from authserver.services.ports import API_KEY, AuditLog, ResourceStore, StoredResource
+from authserver.services.registration_audit import change_record
 from authserver.services.registry import Registrations, policy_link
 
 DAY = 86_400
@@ -37,6 +39,7 @@ class ApiKeys:
     registry: Registrations
     uses: KeyUses
     audit_log: AuditLog
+    audit: AuditTrail
     max_days: int
     wildcard_types: frozenset[str] | None = None
     random_text: Callable[[int], str] = _random_text
@@ -81,7 +84,8 @@ class ApiKeys:
             return before
         body = {**before.body, "revoked": now // _MICROSECONDS}
         links = (self._link(before),)
-        stored = self.store.put(API_KEY, key_id, body, now=now, if_match=before.version_id, links=links)
+        audit = change_record(self.audit, actor, now)
+        stored = self.store.put(API_KEY, key_id, body, now=now, if_match=before.version_id, links=links, audit=audit)
         self._record("api_key_revoked", stored, actor)
         return stored
 
@@ -125,6 +129,7 @@ class ApiKeys:
             if_match=if_match,
             secret_hash=api_key.digest(text),
             links=(policy_link(client.id, client.generation),),
+            audit=change_record(self.audit, actor, now, secret_changed=True),
         )
         self._record("api_key_created" if if_match is None else "api_key_rotated", stored, actor)
         return MadeKey(stored, text)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
 
+from authserver.protocol.audit_record import AuditChoice, AuditRecord
 from authserver.protocol.jwks import JwkSet
 from authserver.services.ports import (
     Changes,
@@ -109,9 +110,9 @@ class KeptRevocations:
         self._number, self._forgotten = -1, 0
         self._lock = Lock()
 
-    def revoke(self, jti: str, *, until: int) -> None:
+    def revoke(self, jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
         """Revoke the token with this jti; see the port."""
-        self._list.revoke(jti, until=until)
+        self._list.revoke(jti, until=until, audit=audit)
 
     def is_revoked(self, jti: str, *, expires_at: int) -> bool:
         """Ask the list itself; see the port."""
@@ -155,7 +156,7 @@ class RevocationsAtHand:
     revocations: KeptRevocations
     present: Present
 
-    def revoke(self, _jti: str, *, until: int) -> None:
+    def revoke(self, _jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
         """Writing takes its time."""
         raise NotAtHand
 
@@ -175,7 +176,7 @@ class RevocationsAtHand:
 class ReplayGuardAtHand:
     """ReplayGuard for a caller who must not wait: a claim is a write, so it is never at hand."""
 
-    def claim(self, _client_id: str, _jti: str, *, until: int) -> bool:
+    def claim(self, _client_id: str, _jti: str, *, until: int, audit: AuditChoice | None = None) -> bool:
         """Writing takes its time."""
         raise NotAtHand
 

@@ -79,13 +79,13 @@ class Authorization:
         """Allow an interaction (one of c, r, u, d, s) on one of our resource types, or raise Forbidden."""
         resource_type = request.resource_type or ""
         if caller.scopes is not None and not scopes.permitted(caller.scopes.resources, resource_type, letter):
-            raise InsufficientScope(f"system/{resource_type}.{letter}", detail=caller.client.id)
+            raise _told(caller, InsufficientScope(f"system/{resource_type}.{letter}", detail=caller.client.id))
         self._require_policy(caller, request)
 
     def require_name(self, caller: Caller, request: PolicyRequest, *, scope: str) -> None:
         """Allow an operation that a named scope stands for, or raise Forbidden."""
         if caller.scopes is not None and scope not in caller.scopes.names:
-            raise InsufficientScope(scope, detail=caller.client.id)
+            raise _told(caller, InsufficientScope(scope, detail=caller.client.id))
         self._require_policy(caller, request)
 
     def is_operator(self, caller: Caller, request: PolicyRequest) -> bool:
@@ -105,9 +105,16 @@ class Authorization:
     def _require_policy(self, caller: Caller, request: PolicyRequest) -> None:
         decision = self._decide(caller, request, decisions=self.introspection.decisions)
         if not decision.allowed:
-            raise policy_decisions.refusal(decision, f"no policy of {caller.client.id} allows {request.interaction}")
+            detail = f"no policy of {caller.client.id} allows {request.interaction}"
+            raise _told(caller, policy_decisions.refusal(decision, detail))
 
     def _decide(self, caller: Caller, request: PolicyRequest, *, decisions: Decisions | None) -> policy.Decision:
         described = replace(request, claims=caller.claims)
         audit_log = self.introspection.audit_log
         return policy_decisions.decide(self.registry, audit_log, caller.client, described, decisions=decisions)
+
+
+def _told(caller: Caller, error: Forbidden) -> Forbidden:
+    """Return the refusal with whom it is told, for the audit."""
+    error.client_id = caller.client.id
+    return error

@@ -60,12 +60,15 @@ class ClientAuthentication:
             error.client_id = unverified.client_id
             raise
 
-    def accept(self, proof: Proof, *, claimed: bool) -> Client:
-        """Return the proven client when it was this request that claimed the jti; raises InvalidClient otherwise."""
+    def accept(self, proof: Proof, *, claimed: bool, recorded: bool = False) -> Client:
+        """Return the proven client when it was this request that claimed the jti; raises InvalidClient otherwise.
+
+        `recorded`: the audit has the outcome of the claim.
+        """
         client = proof.client
         if not claimed:
             error = InvalidClient(detail=f"{client.id}: jti was used before", reason="jti_replayed")
-            error.client_id = client.id
+            error.client_id, error.recorded = client.id, recorded
             raise error
         if client.jwks_uri is not None:
             self.jwks_source.proven(client.jwks_uri, source=proof.source)

@@ -1,16 +1,17 @@
 """What the use cases need from the outside world, as narrow Protocols. Adapters implement them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from authserver.errors import Unavailable
+from authserver.protocol.audit_record import AuditChoice, AuditRecord
 from authserver.protocol.jwks import JwkSet
 from authserver.services.resource_store import ACCESS_POLICY as ACCESS_POLICY
 from authserver.services.resource_store import API_KEY as API_KEY
 from authserver.services.resource_store import CLIENT as CLIENT
 from authserver.services.resource_store import UNLINKED as UNLINKED
 from authserver.services.resource_store import AlreadyExists as AlreadyExists
+from authserver.services.resource_store import ChangeRecord as ChangeRecord
 from authserver.services.resource_store import HistoryPosition as HistoryPosition
 from authserver.services.resource_store import ResourceStore as ResourceStore
 from authserver.services.resource_store import StoredResource as StoredResource
@@ -40,8 +41,10 @@ class Receipt:
 class ReplayGuard(Protocol):
     """Remembers which assertions were used (RFC 7523 section 3, jti)."""
 
-    def claim(self, client_id: str, jti: str, *, until: int) -> bool:
+    def claim(self, client_id: str, jti: str, *, until: int, audit: AuditChoice | None = None) -> bool:
         """Claim the jti for this client by one atomic insert; False when it was claimed before.
+
+        What `audit` makes of the outcome is recorded in the same transaction.
 
         `until` (epoch seconds) is the last moment at which an assertion with this jti could be accepted; the claim
         outlives it. Raises StorageUnavailable when it cannot be said for sure: also (`clock_set_back`) when a purge
@@ -71,8 +74,8 @@ class Revocations:
 class RevocationList(Protocol):
     """Revoked access tokens by jti; rows live no longer than the token would have."""
 
-    def revoke(self, jti: str, *, until: int) -> None:
-        """Revoke the token with this jti; `until` is its exp (epoch seconds). Twice is as once."""
+    def revoke(self, jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
+        """Revoke the token with this jti; `until` is its exp (epoch seconds). Twice is as once, but for the record."""
 
     def is_revoked(self, jti: str, *, expires_at: int) -> bool:
         """Say whether the token with this jti and exp was revoked; one whose revocation may be forgotten was."""
@@ -98,32 +101,6 @@ class Changes(Protocol):
 
         A change that this process made is in it at once.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimOutcome:
-    """What became of a claim. `change` is the number of the registry's state, read after the claim was made.
-
-    With a `failure` nothing is known: neither of the others counts.
-    """
-
-    claimed: bool = False
-    change: int = -1
-    failure: Unavailable | None = None
-
-
-class ClaimQueue(Protocol):
-    """Claims jtis of requests that run beside each other together: one transaction, one wait for the disk."""
-
-    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
-        """Let the jti be claimed as ReplayGuard.claim() would; `done` gets the outcome when it is durable.
-
-        Never waits and never raises; when too many are waiting already, the outcome is a failure. For one thread,
-        the one that deliver_by() tells of.
-        """
-
-    def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
-        """Let claims be gathered and outcomes be handed over by `run`, at the next turn of an event loop's thread."""
 
 
 class ReceiptStore(Protocol):

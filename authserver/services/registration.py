@@ -8,8 +8,10 @@ from typing import Any, Self
 from authserver.errors import BadRequest, InvalidResource, Issue, NotFound
 from authserver.protocol import client as client_protocol
 from authserver.protocol import policy as policy_protocol
+from authserver.protocol.audit_record import AuditRecord
 from authserver.protocol.client import Client, ClientRules
 from authserver.protocol.render import instant
+from authserver.services.audit_trail import AuditTrail
 from authserver.services.ports import (
     ACCESS_POLICY,
     CLIENT,
@@ -19,6 +21,7 @@ from authserver.services.ports import (
     SecretHasher,
     StoredResource,
 )
+from authserver.services.registration_audit import change_record, deletion_record, refused_to
 from authserver.services.registry import policy_link
 from authserver.services.tenant_store import TenantStore
 
@@ -45,6 +48,7 @@ class Registration:
     hasher: SecretHasher
     audit_log: AuditLog
     rules: ClientRules
+    audit: AuditTrail
     tenant: str | None = None
 
     def seen_by(self, caller: Client) -> Self:
@@ -81,19 +85,22 @@ class Registration:
         `revoke_tokens` ends every access token of the client with the same write, for a change of keys after a
         loss (threat C14). Raises InvalidResource with every finding, VersionConflict, or AlreadyExists if `only_new`.
         """
-        reading = self._read(resource_type, resource_id, body)
-        before = self.store.get(resource_type, resource_id)
-        stored = self.store.put(
-            resource_type,
-            resource_id,
-            _kept(body),
-            now=now,
-            if_match=if_match,
-            secret_hash=None if reading.secret is None else self.hasher.hash(reading.secret),
-            links=reading.links,
-            revoke_tokens=revoke_tokens,
-            only_new=only_new,
-        )
+        with refused_to(actor):
+            reading = self._read(resource_type, resource_id, body)
+            before = self.store.get(resource_type, resource_id)
+            secret_changed = reading.secret is not None
+            stored = self.store.put(
+                resource_type,
+                resource_id,
+                _kept(body),
+                now=now,
+                if_match=if_match,
+                secret_hash=None if reading.secret is None else self.hasher.hash(reading.secret),
+                links=reading.links,
+                revoke_tokens=revoke_tokens,
+                only_new=only_new,
+                audit=change_record(self.audit, actor, now, secret_changed=secret_changed, revoked=revoke_tokens),
+            )
         self._record("resource_put", stored, actor)
         if before is not None and before.generation == stored.generation and _keys(before) != _keys(stored):
             self.audit_log.record("client_keys_changed", client_id=stored.id, actor=actor, revoked=revoke_tokens)
@@ -107,9 +114,15 @@ class Registration:
             raise InvalidResource((Issue(f"{resource_type}.id", "an id is 1 to 64 of A-Z a-z 0-9 - .", "value"),))
         return self.put(resource_type, resource_id, body, actor=actor, now=now, only_new=True)
 
-    def revoke_tokens(self, client_id: str, *, actor: str) -> None:
-        """End every access token of the client at once, by one write (row X46). Raises NotFound."""
-        generation = self.store.revoke_tokens(CLIENT, client_id)
+    def revoke_tokens(self, client_id: str, *, actor: str, now: int) -> None:
+        """End every access token of the client at once, by one write (row X46). Raises NotFound.
+
+        `now` in microseconds.
+        """
+        stored = self.store.get(CLIENT, client_id)
+        tenant = None if stored is None else stored.body.get("tenant")
+        made = AuditRecord("client_tokens_revoked", now, agent=actor, entity=f"{CLIENT}/{client_id}", tenant=tenant)
+        generation = self.store.revoke_tokens(CLIENT, client_id, audit=self.audit.optional(made))
         if generation is None:
             raise NotFound(detail=f"{CLIENT}/{client_id}")
         self.audit_log.record("client_tokens_revoked", client_id=client_id, generation=generation, actor=actor)
@@ -126,7 +139,10 @@ class Registration:
                 "This client registered no jwks_uri: PUT it with other keys instead.", reason="no_jwks_uri"
             )
         moment = max(now, before.last_updated + 1)
-        stored = self.store.put(CLIENT, client_id, before.body, now=moment, if_match=before.version_id, links=())
+        audit = change_record(self.audit, actor, now)
+        stored = self.store.put(
+            CLIENT, client_id, before.body, now=moment, if_match=before.version_id, links=(), audit=audit
+        )
         self.audit_log.record("client_keys_flushed", client_id=client_id, version_id=stored.version_id, actor=actor)
         return stored
 
@@ -134,7 +150,9 @@ class Registration:
         self, resource_type: str, resource_id: str, *, actor: str, now: int, if_match: int | None = None
     ) -> StoredResource | None:
         """Delete and return the last version; None when there was none. Raises VersionConflict."""
-        stored = self.store.delete(resource_type, resource_id, now=now, if_match=if_match)
+        with refused_to(actor):
+            audit = deletion_record(self.audit, actor, now)
+            stored = self.store.delete(resource_type, resource_id, now=now, if_match=if_match, audit=audit)
         if stored is not None:
             self._record("resource_deleted", stored, actor)
         return stored
@@ -236,7 +254,8 @@ def ensure_root(registration: Registration, *, secret: str, now: int) -> None:
     root = store.get(CLIENT, ROOT)
     if root is None or not hasher.verify(secret, root.secret_hash):
         body = {"active": True, "name": "the operator", "grant_types": ["basic"]} if root is None else root.body
-        root = store.put(CLIENT, ROOT, body, now=now, secret_hash=hasher.hash(secret), links=())
+        audit = change_record(registration.audit, "first-start", now, secret_changed=True)
+        root = store.put(CLIENT, ROOT, body, now=now, secret_hash=hasher.hash(secret), links=(), audit=audit)
         registration.audit_log.record("root_secret_set", version_id=root.version_id)
     # A root that was deleted is registered anew as another client, to which its former policy does not apply.
     candidates = store.linked(ACCESS_POLICY, (UNLINKED, policy_link(ROOT, root.generation)))

@@ -1,10 +1,11 @@
 """The port of the registry's resources, Clients and AccessPolicies, with all their versions; part of services.ports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from authserver.errors import ResourceError
+from authserver.protocol.audit_record import AuditRecord
 
 CLIENT, ACCESS_POLICY, API_KEY = "Client", "AccessPolicy", "ApiKey"
 UNLINKED = ""
@@ -51,8 +52,15 @@ class HistoryPosition:
     version_id: int
 
 
+ChangeRecord = Callable[[StoredResource | None, StoredResource], AuditRecord]
+"""Makes the record of a change from the versions before and after it (the last one twice, for a deletion)."""
+
+
 class ResourceStore(Protocol):
-    """Versioned resources (Client, AccessPolicy). Every change is one transaction, durable before it returns."""
+    """Versioned resources (Client, AccessPolicy, ApiKey). Every change is one transaction, durable before it returns.
+
+    What an `audit` argument makes is written in that transaction: neither is there without the other.
+    """
 
     def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
         """Return the current version, or None when there is none or it is deleted."""
@@ -97,6 +105,7 @@ class ResourceStore(Protocol):
         links: Sequence[str] = (UNLINKED,),
         revoke_tokens: bool = False,
         only_new: bool = False,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource:
         """Store a new version and return it.
 
@@ -107,13 +116,19 @@ class ResourceStore(Protocol):
         the same transaction. `only_new` raises AlreadyExists when there is a current version.
         """
 
-    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
+    def revoke_tokens(self, resource_type: str, resource_id: str, *, audit: AuditRecord | None = None) -> int | None:
         """Start a new token generation by one write and return it; None when there is no such resource.
 
         The resource, its version and what is linked to it stay as they are.
         """
 
     def delete(
-        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
+        self,
+        resource_type: str,
+        resource_id: str,
+        *,
+        now: int,
+        if_match: int | None = None,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource | None:
         """Delete and return the last version before it; None when there was none. `if_match` as in put()."""

@@ -10,11 +10,13 @@ from itertools import islice
 from typing import Any
 
 from authserver.errors import VersionConflict
+from authserver.protocol.audit_record import AuditRecord
 from authserver.protocol.registry_search import reference
 from authserver.services.ports import (
     CLIENT,
     UNLINKED,
     AlreadyExists,
+    ChangeRecord,
     HistoryPosition,
     ResourceStore,
     StoredResource,
@@ -78,6 +80,7 @@ class TenantStore:
         links: Sequence[str] = (UNLINKED,),
         revoke_tokens: bool = False,
         only_new: bool = False,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource:
         """Store a version of what is the tenant's, or of an id that is free; raises AlreadyExists for others'."""
         taken = self.store.get(resource_type, resource_id)
@@ -96,15 +99,22 @@ class TenantStore:
             links=links,
             revoke_tokens=revoke_tokens,
             only_new=only_new or (taken is None and if_match is None),
+            audit=audit,
         )
 
-    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
+    def revoke_tokens(self, resource_type: str, resource_id: str, *, audit: AuditRecord | None = None) -> int | None:
         """Start a new token generation of a client of the tenant."""
         mine = self.get(resource_type, resource_id) is not None
-        return self.store.revoke_tokens(resource_type, resource_id) if mine else None
+        return self.store.revoke_tokens(resource_type, resource_id, audit=audit) if mine else None
 
     def delete(
-        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
+        self,
+        resource_type: str,
+        resource_id: str,
+        *,
+        now: int,
+        if_match: int | None = None,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource | None:
         """Delete what is the tenant's; anything else is not there."""
         mine = self.get(resource_type, resource_id)
@@ -113,7 +123,7 @@ class TenantStore:
                 raise VersionConflict(detail=f"{resource_type}/{resource_id} is not there for {self.tenant}")
             return None
         version = mine.version_id if if_match is None else if_match
-        return self.store.delete(resource_type, resource_id, now=now, if_match=version)
+        return self.store.delete(resource_type, resource_id, now=now, if_match=version, audit=audit)
 
     def _owns(self, stored: StoredResource) -> bool:
         if stored.deleted:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from authserver.protocol import access_token, api_key, scope_report, scopes, signed_introspection
+from authserver.protocol.audit_record import MICROSECONDS, AuditRecord
 from authserver.protocol.client import Client
 from authserver.protocol.policy_request import PolicyRequest
 from authserver.services import policy_decisions
+from authserver.services.audit_trail import AuditTrail
 from authserver.services.guess_limit import GuessLimit
 from authserver.services.key_uses import KeyUses
 from authserver.services.policy_decisions import Decisions
-from authserver.services.ports import AuditLog, RevocationList, Signer
+from authserver.services.ports import CLIENT, AuditLog, RevocationList, Signer
 from authserver.services.registry import Registrations
 
 
@@ -34,6 +36,7 @@ class TokenIntrospection:
     signer: Signer
     revocations: RevocationList
     audit_log: AuditLog
+    audit: AuditTrail
     issuer: str
     wildcard_types: frozenset[str] | None = None
     guesses: GuessLimit | None = None
@@ -137,10 +140,10 @@ class TokenIntrospection:
         claims = signed_introspection.claims(answer, issuer=self.issuer, caller=caller.id, now=now)
         return self.signer.sign(claims, typ=signed_introspection.TYP)
 
-    def revoke(self, token: str, *, owner: Client | None, now: int) -> None:
+    def revoke(self, token: str, *, owner: Client | None, caller: Client | None = None, now: int) -> None:
         """Revoke the token or API key at once (RFC 7009 section 2); one that is not active is nothing to revoke.
 
-        `owner` limits this to the caller's own tokens; None is an operator.
+        `owner` limits this to the caller's own tokens; None is an operator. `caller` is who asks, for the audit.
         """
         active = self.active(token, now=now)
         if active is None or (owner is not None and active.client.id != owner.id):
@@ -148,8 +151,18 @@ class TokenIntrospection:
         if api_key.is_meant(token):
             self._revoke_key(token, now)
             return
-        self.revocations.revoke(active.claims["jti"], until=active.claims["exp"])
-        self.audit_log.record("token_revoked", client_id=active.client.id, jti=active.claims["jti"])
+        jti, until = active.claims["jti"], active.claims["exp"]
+        self.revocations.revoke(jti, until=until, audit=self._revocation(active, caller or owner, now=now))
+        self.audit_log.record("token_revoked", client_id=active.client.id, jti=jti)
+
+    def _revocation(self, active: ActiveToken, caller: Client | None, *, now: int) -> AuditRecord | None:
+        client, facts = active.client, {"jti": active.claims["jti"]}
+        of, at = f"{CLIENT}/{client.id}", now * MICROSECONDS
+        return self.audit.optional(
+            AuditRecord(
+                "token_revoked", at, agent=caller.id if caller else None, entity=of, tenant=client.tenant, facts=facts
+            )
+        )
 
     def _revoke_key(self, text: str, now: int) -> None:
         presented = api_key.read(text)

@@ -14,6 +14,7 @@ from authserver.errors import AuthServerError, BadRequest, ContentTooLarge, Meth
 from authserver.protocol import canonical_path, render
 from authserver.protocol.public_addresses import Address
 from authserver.protocol.render import Answer
+from authserver.services.audit_trail import AuditTrail
 from authserver.services.metering import Meter
 from authserver.services.receipts import Receipts
 from authserver.web import errors
@@ -65,6 +66,7 @@ class Surroundings:
     proxies: frozenset[Address]
     https: bool
     max_body: int
+    audit: AuditTrail
 
 
 class DirectPath:
@@ -80,7 +82,9 @@ class DirectPath:
         later = Later(
             exchange.soon,
             finish=lambda finish: exchange.reply(self._made(finish, visit)),
-            finish_in_thread=lambda finish: exchange.in_thread(partial(self._made, finish, visit)),
+            finish_in_thread=lambda finish: exchange.in_thread(
+                partial(self._made, partial(self._recorded, finish, request), visit)
+            ),
         )
         try:
             answer = self._view.begin(self._incoming(request, visit), now=clock.now(), later=later)
@@ -98,7 +102,16 @@ class DirectPath:
         return self._made(partial(self._ask, request, visit), visit)
 
     def _ask(self, request: DirectRequest, visit: "_Visit") -> Answer:
-        return self._view.answer(self._incoming(request, visit), now=clock.now())
+        return self._recorded(lambda: self._view.answer(self._incoming(request, visit), now=clock.now()), request)
+
+    def _recorded(self, finish: Finish, request: DirectRequest) -> Answer:
+        """Finish where waiting is allowed: what is refused is recorded before its answer goes out."""
+        try:
+            return finish()
+        except AuthServerError as error:
+            source = of_direct(request, proxies=self._use.proxies, read_body=bytes, request_id="").source
+            self._use.audit.refused(error, path=self._path, now=clock.now(), source=source)
+            raise
 
     def _incoming(self, request: DirectRequest, visit: "_Visit") -> Incoming:
         incoming = of_direct(

@@ -62,7 +62,9 @@ class IntrospectView:
             self._authorization.require_name(caller, own, scope=INTROSPECT)
         except InsufficientScope as error:
             # RFC 7662 section 2.3: a bearer token with too little privilege is a 401.
-            raise LoginRequired(detail=error.detail, reason=error.reason) from error
+            refused = LoginRequired(detail=error.detail, reason=error.reason)
+            refused.client_id = error.client_id
+            raise refused from error
         described = _described_request(form, request.request_id)
         # An operator is bound by no scope; the policies allowed the question already.
         operator = caller.scopes is None
@@ -153,7 +155,8 @@ def revocation_blueprint(introspection: TokenIntrospection, authorization: Autho
         caller = caller_of(incoming, authorization, now=now, form=form)
         # RFC 7009 section 2.1: a client revokes its own tokens; only an operator revokes another's.
         operator = authorization.is_operator(caller, own_request(incoming, "auth-revoke"))
-        introspection.revoke(_token(form), owner=None if operator else caller.client, now=now)
+        owner = None if operator else caller.client
+        introspection.revoke(_token(form), owner=owner, caller=caller.client, now=now)
         return respond(render.json_answer({}))
 
     return blueprint

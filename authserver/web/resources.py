@@ -102,7 +102,7 @@ class Resources:
     def revoke_tokens(self, resource_id: str) -> Response:
         """POST /Client/{id}/$revoke-tokens: every access token of the client is dead when this answers."""
         actor, registration = self._open(CLIENT, resource_id, interaction="client-revoke-tokens", letter="u")
-        registration.revoke_tokens(resource_id, actor=actor)
+        registration.revoke_tokens(resource_id, actor=actor, now=clock.now_microseconds())
         return respond(render.informed("Every access token issued to this client until now is revoked."))
 
     def flush_keys(self, resource_id: str) -> Response:

@@ -13,8 +13,10 @@ from freezegun import freeze_time
 
 from authserver import clock
 from authserver.app import Parts, build_services, direct_endpoints
+from authserver.protocol.audit_record import AuditChoice
+from authserver.protocol.audit_search import AuditQuery
 from authserver.protocol.render import Answer
-from authserver.services.ports import ClaimOutcome
+from authserver.services.claim_queue import ClaimOutcome
 from authserver.web.direct import DirectEndpoint, DirectRequest
 from tests.builders import CLIENT_ID, make_assertion, make_settings, token_form
 from tests.http import FORM, OneExchange, Server, basic
@@ -30,10 +32,18 @@ class Meddling:
     queue: Any
     first: Callable[[], object] = lambda: None
 
-    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
+    def submit(
+        self,
+        client_id: str,
+        jti: str,
+        *,
+        until: int,
+        done: Callable[[ClaimOutcome], None],
+        audit: AuditChoice | None = None,
+    ) -> None:
         """Let it happen, then claim."""
         self.first()
-        self.queue.submit(client_id, jti, until=until, done=done)
+        self.queue.submit(client_id, jti, until=until, done=done, audit=audit)
 
     def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
         """As it comes."""
@@ -190,21 +200,29 @@ def test_a_client_that_is_deactivated_gets_no_token(fast: Fast) -> None:
     assert fast.ask()[0] == 400
 
 
-def test_a_client_that_ends_between_proof_and_claim_gets_no_token(fast: Fast) -> None:
-    """X50: the claim's transaction tells that something changed."""
+def test_a_client_that_ends_between_proof_and_claim_gets_no_token(fast: Fast, parts: Parts) -> None:
+    """X50: the claim's transaction tells that something changed; the audit has the second decision alone (X25)."""
     fast.claims.first = lambda: fast.operate("DELETE", f"/Client/{CLIENT_ID}")
 
     status, answer = fast.ask()
 
     assert (status, answer["error"], fast.threads) == (400, "invalid_client", 1)
+    assert recorded(parts) == ["token_refused"]
 
 
-def test_a_change_of_something_else_between_proof_and_claim_does_no_harm(fast: Fast) -> None:
+def test_a_change_of_something_else_between_proof_and_claim_does_no_harm(fast: Fast, parts: Parts) -> None:
     fast.claims.first = lambda: fast.operate("PUT", "/Client/other", json={"grant_types": ["basic"]})
 
     status, _ = fast.ask()
 
     assert (status, fast.threads) == (200, 1)
+    assert recorded(parts) == ["token_issued"]
+
+
+def recorded(parts: Parts) -> list[str]:
+    """Return what the audit has of token requests since the fixture's one."""
+    found = parts.stores.audit.search(AuditQuery(events=frozenset({"token_issued", "token_refused"})))
+    return [str(one.said["event"]) for one in found][:-1]
 
 
 def test_an_answer_is_said_again_while_it_is_true(fast: Fast) -> None:

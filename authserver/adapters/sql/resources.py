@@ -11,12 +11,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, bindparam, delete, insert, select, update
 
+from authserver.adapters.sql import audit_chain
 from authserver.adapters.sql.changes import SqlChanges, count_change
 from authserver.adapters.sql.database import Database, insert_if_absent
 from authserver.adapters.sql.tables import resource, resource_link, resource_version
 from authserver.adapters.sql.versions import page_of_history, stored
 from authserver.errors import VersionConflict
-from authserver.services.ports import UNLINKED, AlreadyExists, HistoryPosition, StoredResource
+from authserver.protocol.audit_record import AuditRecord
+from authserver.services.ports import UNLINKED, AlreadyExists, ChangeRecord, HistoryPosition, StoredResource
 
 _CURRENT = (
     select(resource_version, resource.c.secret_hash, resource.c.token_generation)
@@ -136,6 +138,7 @@ class SqlResourceStore:
         links: Sequence[str] = (UNLINKED,),
         revoke_tokens: bool = False,
         only_new: bool = False,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource:
         """Store a new version and return it; see the port."""
         change = _Change(
@@ -150,44 +153,59 @@ class SqlResourceStore:
             revoke_tokens=revoke_tokens,
             only_new=only_new,
         )
-        with self._changing() as connection:
+        with self._changing() as (connection, records):
             before = _locked(connection, change) or _created(connection, change)
             _require_version(before, change)
             written = _write(connection, change, before)
+            if audit is not None:
+                last = None if before.deleted else _version(connection, change, before.version_id)
+                records.append(audit(last, written))
         if not before.deleted:
             self._changes.spread()
         return written
 
     def delete(
-        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
+        self,
+        resource_type: str,
+        resource_id: str,
+        *,
+        now: int,
+        if_match: int | None = None,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource | None:
         """Delete and return the last version before it; None when there was none."""
         change = _Change(resource_type, resource_id, "DELETE", "{}", now, if_match)
-        with self._changing() as connection:
+        with self._changing() as (connection, records):
             before = _locked(connection, change)
             _require_version(before, change)
             if before is None or before.deleted:
                 return None
             last = _version(connection, change, before.version_id)
             _write(connection, change, before)
+            if audit is not None:
+                records.append(audit(last, last))
         self._changes.spread()
         return last
 
-    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
+    def revoke_tokens(self, resource_type: str, resource_id: str, *, audit: AuditRecord | None = None) -> int | None:
         """Start a new token generation by one write and return it; None when there is no such resource."""
         named = {"of_type": resource_type, "of_id": resource_id}
-        with self._changing() as connection:
+        with self._changing() as (connection, records):
             generation: int | None = connection.execute(_NEXT_TOKEN_GENERATION, named).scalar()
+            if audit is not None and generation is not None:
+                records.append(audit)
         self._changes.spread()
         return generation
 
     @contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        """Yield a connection inside one transaction that counts as a change of the registry."""
+    def _changing(self) -> Iterator[tuple[Connection, list[AuditRecord]]]:
+        """Yield a connection inside one transaction that counts as a change of the registry, and what it records."""
+        records: list[AuditRecord] = []
         with self._changes.changing(), self._database.writing() as connection:
-            yield connection
-            # Last: the count is one row for all, and is held no longer than it has to be.
+            yield connection, records
+            # Last: the count and the chain's head are one row each for all, held no longer than they have to be.
             count_change(connection)
+            audit_chain.append(connection, records)
 
 
 def _locked(connection: Connection, change: _Change) -> Row[Any] | None:

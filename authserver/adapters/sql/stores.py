@@ -2,6 +2,7 @@
 
 from sqlalchemy import Engine, text
 
+from authserver.adapters.sql.audit import SqlAuditStore
 from authserver.adapters.sql.changes import SqlChanges
 from authserver.adapters.sql.claims import SqlClaimQueue
 from authserver.adapters.sql.database import Database
@@ -45,6 +46,7 @@ class SqlStores:
         self.nearby = NearbyResources(engine)
         self.replay_guard = SqlReplayGuard(self.database, self.claims)
         self.revocations = SqlRevocationList(self.database, self.changes)
+        self.audit = SqlAuditStore(self.database, self.claims)
         self.receipts = SqlReceiptStore(self.database, max_rows=max_receipts)
         self.key_uses = SqlKeyUseStore(self.database)
         self.spendings = SqlSpendingBoard(self.database)
