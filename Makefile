@@ -5,15 +5,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test fuzz fuzz-guided mutants lint types clean
+.PHONY: help run demo test bench fuzz fuzz-guided mutants faults lint types clean
 
 help:
 	@echo 'make run     start the server in development mode on http://127.0.0.1:8080'
 	@echo 'make demo    walk through the whole flow against a real server'
 	@echo 'make test    run every test'
-	@echo 'make fuzz    throw a million mutated tokens and 100,000 mutated requests at the server'
+	@echo 'make bench   measure tokens and introspection beside floors and peers (needs wrk; docs/performance.md)'
+	@echo 'make fuzz    throw a million mutated tokens and 100,000 mutated requests at the server, and judge 100,000 by random policies'
 	@echo 'make fuzz-guided  the same readers, guided by coverage (atheris; where it installs)'
 	@echo 'make mutants delete each security check in turn; the tests must notice every one'
+	@echo 'make faults  kill, stop, starve and damage real servers under load; NAMES chooses, see docs/faults.md'
 	@echo 'make lint    check style and format'
 	@echo 'make types   check types'
 	@echo 'make clean   remove the virtual environment and caches; keys/ and instance/ stay'
@@ -25,10 +27,14 @@ demo: $(VENV)/.installed
 	@exec $(BIN)/authserver demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m bench --write docs/performance.md
 
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.fuzz.policies
 
 fuzz-guided: $(VENV)/.installed-dev
 	@$(PIP) --require-hashes -r requirements-fuzz.txt
@@ -36,6 +42,9 @@ fuzz-guided: $(VENV)/.installed-dev
 
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutants
+
+faults: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.faults $(NAMES)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -17,27 +17,36 @@ from authserver.adapters.secret_hashes import Argon2Hasher
 from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.failover import FailoverFence
 from authserver.adapters.sql.stores import SqlStores
+from authserver.parts import AtHand, Parts, Services, Stores
 from authserver.protocol import assertion, metadata, source_address
 from authserver.protocol.jwks import JwkSet, parse_document
 from authserver.services.metering import Exposing, Meter, NoMeter
-from authserver.services.ports import JwksSource
 from authserver.settings import Settings
-from authserver.use_cases import AtHand, Parts, Services, Stores, build_services, client_rules
+from authserver.use_cases import build_services, client_rules
+from authserver.web import audit as web_audit
 from authserver.web import errors as web_errors
 from authserver.web import metrics as web_metrics
 from authserver.web import receipts as web_receipts
 from authserver.web import sources
+from authserver.web.access_evaluation import access_evaluation_blueprint
+from authserver.web.api_keys import api_keys_blueprint
+from authserver.web.audit_events import audit_blueprint
 from authserver.web.diagnose import diagnosis_blueprint
 from authserver.web.direct import DirectEndpoint
 from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, View
 from authserver.web.health import health_blueprint
+from authserver.web.history import history_blueprint
 from authserver.web.introspect import IntrospectView, QuickIntrospectView, revocation_blueprint
 from authserver.web.metrics import metrics_blueprint
+from authserver.web.policy_records import policy_records_blueprint
+from authserver.web.policy_tools import policy_tools_blueprint
 from authserver.web.register import registration_blueprint
+from authserver.web.registry_tools import registry_tools_blueprint
 from authserver.web.resources import resources_blueprint
 from authserver.web.token import TokenView
 from authserver.web.verify import verify_blueprint
 from authserver.web.well_known import well_known_blueprint
+from authserver.web.yaml_answers import speak_yaml
 
 __all__ = [
     "AtHand",
@@ -66,15 +75,21 @@ MAX_WAITING_FOR_SLOW_HOSTS = 3
 def open_parts(settings: Settings, *, meter: Meter | None = None) -> Parts:
     """Open the adapters that the settings name. The database must have been upgraded before."""
     stores = SqlStores(
-        open_engine(settings.database_url), max_receipts=settings.receipt_limit, fence=_failover_fence(settings)
+        open_engine(settings.database_url),
+        max_receipts=settings.receipt_limit,
+        max_decisions=settings.decision_limit,
+        fence=_failover_fence(settings),
     )
+    jwks = _jwks_cache(settings, meter or NoMeter())
     return Parts(
         stores=stores,
         signer=open_signer(settings.keys_dir, algorithm=settings.signing_algorithm, times=settings.key_times),
-        jwks_source=_jwks_source(settings, meter or NoMeter()),
+        jwks_source=jwks,
+        jwks_watch=jwks,
         hasher=Argon2Hasher(),
         audit_log=LogAuditLog(),
         receipt_log=ReceiptWriter(stores.receipts),
+        decision_log=ReceiptWriter(stores.decisions, kind="decisions"),
         check_signature=signature_check(),
     )
 
@@ -90,13 +105,21 @@ def direct_endpoints(
         proxies=source_address.trusted(settings.trusted_proxies),
         https=settings.issuer.startswith("https://"),
         max_body=MAX_BODY,
+        audit=services.audit.trail,
     )
-    token = TokenView(services.issuance, at_hand=at_hand.issuance, present=at_hand.present, claims=parts.stores.claims)
+    token = TokenView(
+        services.issuance,
+        at_hand=at_hand.issuance,
+        present=at_hand.present,
+        claims=parts.stores.claims,
+        limits=services.limits,
+    )
     introspect = QuickIntrospectView(
         IntrospectView(services.introspection, services.authorization),
         at_hand=IntrospectView(at_hand.introspection, at_hand.authorization),
         present=at_hand.present,
         key_set=parts.signer.key_set,
+        limits=services.limits,
     )
     views: dict[str, View] = {"/auth/token": token, "/auth/introspect": introspect}
     return {path: DirectPath(path, view, surroundings) for path, view in views.items()}
@@ -123,12 +146,16 @@ def create_app(
     sources.install(app, proxies=source_address.trusted(settings.trusted_proxies))
     web_receipts.install(app, use.receipts)
     if meter is not None:
-        web_metrics.install(app, meter)  # last: what is installed later sees an answer earlier
+        web_metrics.install(app, meter)  # what is installed later sees an answer earlier
+    web_audit.install(app, use.audit.trail)
     app.register_blueprint(diagnosis_blueprint(use.diagnosis, use.receipts, use.authorization))
     app.register_blueprint(revocation_blueprint(use.introspection, use.authorization))
     app.register_blueprint(verify_blueprint(use.forward_auth))
+    _register_policy_paths(app, use, issuer=settings.issuer)
     app.register_blueprint(registration_blueprint(use.dynamic_registration, use.authorization))
-    app.register_blueprint(resources_blueprint(use.registration, use.authorization, issuer=settings.issuer))
+    _register_registry(app, use, issuer=settings.issuer)
+    app.register_blueprint(api_keys_blueprint(use.api_keys, use.authorization, issuer=settings.issuer))
+    app.register_blueprint(audit_blueprint(use.audit.reading, use.authorization, issuer=settings.issuer))
     app.register_blueprint(_well_known(settings, parts))
     app.register_blueprint(health_blueprint(lambda: use.readiness.require(now=clock.now())))
     if meter is not None and settings.metrics != "off":
@@ -138,6 +165,21 @@ def create_app(
     endpoints = direct_endpoints(settings, parts, use) if direct is None else direct
     app.wsgi_app = DirectPaths(app.wsgi_app, endpoints)  # type: ignore[method-assign]
     return app
+
+
+def _register_registry(app: Flask, use: Services, *, issuer: str) -> None:
+    for blueprint in (resources_blueprint, history_blueprint):
+        app.register_blueprint(speak_yaml(blueprint(use.registration, use.authorization, issuer=issuer)))
+    tools = registry_tools_blueprint(
+        use.registration, use.authorization, validation=use.validation, key_health=use.key_health
+    )
+    app.register_blueprint(speak_yaml(tools))
+
+
+def _register_policy_paths(app: Flask, use: Services, *, issuer: str) -> None:
+    app.register_blueprint(policy_tools_blueprint(use.policy_trial, use.authorization))
+    app.register_blueprint(policy_records_blueprint(use.decisions, use.registration, use.authorization))
+    app.register_blueprint(access_evaluation_blueprint(use.access_evaluation, use.authorization, issuer=issuer))
 
 
 def _well_known(settings: Settings, parts: Parts) -> Blueprint:
@@ -177,7 +219,7 @@ def _key_ages(parts: Parts) -> dict[str, float]:
     return {key.kid: clock.now() - key.created_at for key in parts.signer.list_keys()}
 
 
-def _jwks_source(settings: Settings, meter: Meter) -> JwksSource:
+def _jwks_cache(settings: Settings, meter: Meter) -> JwksCache:
     rules = client_rules(settings)
 
     def parse(document: bytes) -> JwkSet:

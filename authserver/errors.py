@@ -53,6 +53,7 @@ class AuthServerError(Exception):
         self.detail = detail
         self.reason = reason or self.default_reason
         self.client_id: str | None = None  # whom it is about, proven or only claimed; for the log and the receipt
+        self.recorded = False  # in the audit already, with the claim that it came of
         fixed = {"WWW-Authenticate": self.challenge, "Retry-After": self.retry_after}
         self.headers = {n: str(v) for n, v in {**fixed, **(headers or {})}.items() if v is not None}
         super().__init__(f"{self.reason}: {detail}" if detail else self.public)
@@ -266,9 +267,9 @@ class BodyTooSlow(ProtocolError):
 
 
 class TooManyRequests(ProtocolError):
-    """The caller asks too often for what it should not need."""
+    """The caller asks too often. RFC 6749 has no code for that; `slow_down` is RFC 8628's (section 3.5)."""
 
-    status, issue_code, retry_after = 429, "throttled", 60
+    status, oauth_code, issue_code, retry_after = 429, "slow_down", "throttled", 60
     default_reason, default_public = "too_many_requests", "Too many requests; try again later."
 
 

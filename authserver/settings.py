@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     keys_dir: Path = Field(Path("keys"), description="Folder of the signing keys, mode 0700.")
     database_url: str = Field("", description="Database of the registry; default: SQLite in the instance folder.")
     root_secret: SecretStr | None = Field(None, description="Secret of the client root; default: made at first start.")
+    init_bundle: Path | None = Field(
+        None, description="Bundle (JSON or YAML) of Clients and AccessPolicies that each start registers."
+    )
     signing_algorithm: Literal["ES256", "RS256"] = Field("ES256", description="Algorithm of our access tokens.")
     jwks_max_age: int = Field(
         JWKS_MAX_AGE, ge=1, le=86_400, description="Seconds for which verifiers may keep our key set."
@@ -75,6 +78,18 @@ class Settings(BaseSettings):
     )
     introspection_guesses: int = Field(
         1_000, ge=1, description="Tokens that are none of ours a caller may introspect in a minute, per process."
+    )
+    client_rate: int = Field(
+        0, ge=0, description="Requests of one proven client in a second, by all processes together; 0: no limit."
+    )
+    client_failures: int = Field(
+        600, ge=0, description="Refused requests of one proven client in a minute; further ones get 429; 0: no limit."
+    )
+    source_failures: int = Field(
+        100, ge=0, description="Refusals of unproven callers of one address (IPv6: /64) in a minute; 0: no limit."
+    )
+    api_key_days: int = Field(
+        90, ge=1, le=3_650, description="Longest life of an API key in days, and that of one made without `days`."
     )
     scope_required: bool = Field(False, description="Refuse a token request without scope.")
     jwks_allow: Words = Field(
@@ -97,6 +112,11 @@ class Settings(BaseSettings):
     purge_interval: int = Field(60, ge=1, description="Seconds between two purges of expired rows.")
     receipt_days: int = Field(7, ge=1, le=365, description="Days for which the reasons of refusals are kept.")
     receipt_limit: int = Field(100_000, ge=100, description="Most reasons of refusals kept; the oldest go first.")
+    decision_limit: int = Field(20_000, ge=100, description="Most records of decisions kept; the oldest go first.")
+    audit: bool = Field(True, description="Record every decision in the audit; what cannot be recorded is refused.")
+    audit_retention_days: int = Field(
+        2_190, ge=1, description="Days for which audit records are kept (six years: 45 CFR 164.316(b)(2)(i))."
+    )
     log_format: Literal["json", "console"] = Field(
         "json", description="Log lines as JSON, or to be read; in development the latter."
     )

@@ -1,16 +1,17 @@
 """The use cases, wired from settings and adapters: once over what asks, once over what is at hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from authserver import clock
-from authserver.protocol import jose
+from authserver.parts import AtHand, Audit, Parts, Services, Stores
+from authserver.protocol import policy_lint
 from authserver.protocol.assertion import Expected
 from authserver.protocol.client import ClientRules
-from authserver.protocol.jose import SignatureCheck
 from authserver.protocol.jwks_url import JwksUrlRules
 from authserver.protocol.key_policy import KeyRules
+from authserver.services.access_evaluation import AccessEvaluation
+from authserver.services.api_keys import ApiKeys
 from authserver.services.at_hand import (
     HasherAtHand,
     JwksAtHand,
@@ -19,6 +20,8 @@ from authserver.services.at_hand import (
     ReplayGuardAtHand,
     RevocationsAtHand,
 )
+from authserver.services.audit_reading import AuditReading
+from authserver.services.audit_trail import AuditTrail, AuditUpkeep
 from authserver.services.authorization import Authorization
 from authserver.services.client_authentication import ClientAuthentication
 from authserver.services.diagnosis import Diagnosis
@@ -26,18 +29,14 @@ from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
 from authserver.services.guess_limit import GuessLimit
 from authserver.services.key_alarm import AlarmingJwks
+from authserver.services.key_health import KeyHealth
+from authserver.services.key_uses import KeyUses
+from authserver.services.limit_exchange import LimitExchange
+from authserver.services.limits import LimitRules, Limits
+from authserver.services.policy_decisions import Decisions, Samples
+from authserver.services.policy_trial import PolicyTrial
 from authserver.services.ports import (
-    AuditLog,
     Changes,
-    ClaimQueue,
-    JwksSource,
-    ReceiptLog,
-    ReceiptStore,
-    ReplayGuard,
-    ResourceStore,
-    RevocationList,
-    SecretHasher,
-    Signer,
 )
 from authserver.services.readiness import Readiness, a_key_signs, database_reads, database_writes
 from authserver.services.receipts import Receipts
@@ -45,105 +44,28 @@ from authserver.services.registration import Registration
 from authserver.services.registry import RegistrationsAtHand, Registry
 from authserver.services.token_introspection import TokenIntrospection
 from authserver.services.token_issuance import IssuanceRules, TokenIssuance
+from authserver.services.validation import Validation
 from authserver.settings import Settings
-
-
-class Stores(Protocol):
-    """One database's stores, however they are kept."""
-
-    @property
-    def resources(self) -> ResourceStore:
-        """Clients and policies."""
-
-    @property
-    def replay_guard(self) -> ReplayGuard:
-        """Used assertions."""
-
-    @property
-    def revocations(self) -> RevocationList:
-        """Revoked access tokens."""
-
-    @property
-    def receipts(self) -> ReceiptStore:
-        """Why requests were refused."""
-
-    @property
-    def changes(self) -> Changes:
-        """In which state the registry is."""
-
-    @property
-    def claims(self) -> ClaimQueue:
-        """The jtis that are claimed together."""
-
-    def ping(self) -> None:
-        """Raise StorageUnavailable when the database does not answer."""
-
-    def close(self) -> None:
-        """Let go of the database."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The adapters that one process works with."""
-
-    stores: Stores
-    signer: Signer
-    jwks_source: JwksSource
-    hasher: SecretHasher
-    audit_log: AuditLog
-    receipt_log: ReceiptLog
-    check_signature: SignatureCheck = jose.check_signature
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The use cases, wired."""
-
-    registration: Registration
-    issuance: TokenIssuance
-    introspection: TokenIntrospection
-    authorization: Authorization
-    diagnosis: Diagnosis
-    receipts: Receipts
-    forward_auth: ForwardAuth
-    dynamic_registration: DynamicRegistration
-    readiness: Readiness
-    at_hand: "AtHand"
-
-
-@dataclass(frozen=True, slots=True)
-class AtHand:
-    """The use cases of the fast paths once more, over what this process knows without waiting; for one thread."""
-
-    present: Present
-    issuance: TokenIssuance
-    introspection: TokenIntrospection
-    authorization: Authorization
 
 
 def build_services(settings: Settings, parts: Parts) -> Services:
     """Wire the use cases from settings and adapters."""
     rules, stores = client_rules(settings), parts.stores
-    registry = Registry(stores.resources, stores.changes, rules=rules, audit_log=parts.audit_log)
+    registry = Registry(stores.resources, stores.changes, nearby=stores.nearby, rules=rules, audit_log=parts.audit_log)
     revocations = KeptRevocations(stores.revocations, stores.changes)
-    introspection = TokenIntrospection(
-        registry,
-        parts.signer,
-        revocations,
-        parts.audit_log,
-        issuer=settings.issuer,
-        wildcard_types=settings.wildcard,
-        guesses=GuessLimit(limit=settings.introspection_guesses),
+    audit = _audit(settings, parts, registry)
+    api_keys = _api_keys(settings, parts, registry, trail=audit.trail)
+    decisions = Decisions(parts.decision_log, stores.decisions, settings.receipt_days * 86_400, Samples())
+    introspection = _introspection(
+        settings, parts, registry, revocations=revocations, api_keys=api_keys, decisions=decisions, audit=audit.trail
     )
-    authentication = _authentication(settings, parts, registry)
-    registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules)
-    issuance = TokenIssuance(authentication, parts.signer, parts.audit_log, _issuance_rules(settings))
+    limits = Limits(_limit_rules(settings))
+    authentication = _authentication(settings, parts, registry, limits=limits)
+    registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules, audit.trail)
+    issuance = TokenIssuance(authentication, parts.signer, parts.audit_log, _issuance_rules(settings), audit.trail)
+    audiences = frozenset({settings.issuer, settings.fhir_base_url})
     authorization = Authorization(
-        registry,
-        introspection,
-        authentication,
-        parts.hasher,
-        audiences=frozenset({settings.issuer, settings.fhir_base_url}),
+        registry, introspection, authentication, parts.hasher, audiences=audiences, limits=limits
     )
     return Services(
         registration=registration,
@@ -152,13 +74,77 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         receipts=Receipts(parts.receipt_log, keep=settings.receipt_days * 86_400),
         introspection=introspection,
         authorization=authorization,
+        api_keys=api_keys,
+        limits=limits,
         forward_auth=ForwardAuth(introspection, settings.forward_audiences, settings.forward_fhir_bases),
-        dynamic_registration=DynamicRegistration(
-            registration, parts.audit_log, active=settings.registered_clients_active
-        ),
+        dynamic_registration=_dynamic_registration(settings, parts, registration),
         readiness=readiness(parts),
+        validation=Validation(authentication.jwks_source, policy_advice=policy_lint.warnings),
+        key_health=KeyHealth(authentication.jwks_source, parts.jwks_watch),
+        policy_trial=PolicyTrial(registry, rules, settings.forward_fhir_bases),
+        decisions=decisions,
+        access_evaluation=_access_evaluation(settings, introspection),
+        audit=audit,
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
+
+
+def _access_evaluation(settings: Settings, introspection: TokenIntrospection) -> AccessEvaluation:
+    base = (settings.forward_fhir_bases or ("",))[0]
+    return AccessEvaluation(introspection, base, audience=settings.fhir_base_url)
+
+
+def _dynamic_registration(settings: Settings, parts: Parts, registration: Registration) -> DynamicRegistration:
+    return DynamicRegistration(registration, parts.audit_log, active=settings.registered_clients_active)
+
+
+def _introspection(
+    settings: Settings,
+    parts: Parts,
+    registry: Registry,
+    *,
+    revocations: KeptRevocations,
+    api_keys: ApiKeys,
+    decisions: Decisions,
+    audit: AuditTrail,
+) -> TokenIntrospection:
+    return TokenIntrospection(
+        registry,
+        parts.signer,
+        revocations,
+        parts.audit_log,
+        audit,
+        issuer=settings.issuer,
+        wildcard_types=settings.wildcard,
+        guesses=GuessLimit(limit=settings.introspection_guesses),
+        decisions=decisions,
+        audience=(settings.fhir_base_url,),
+        key_uses=api_keys.uses,
+        revoke_key=lambda key_id, now: _revoke_key(api_keys, key_id, now),
+    )
+
+
+def _api_keys(settings: Settings, parts: Parts, registry: Registry, *, trail: AuditTrail) -> ApiKeys:
+    return ApiKeys(
+        parts.stores.resources,
+        registry,
+        KeyUses(parts.stores.key_uses),
+        parts.audit_log,
+        trail,
+        max_days=settings.api_key_days,
+        wildcard_types=settings.wildcard,
+    )
+
+
+def _revoke_key(api_keys: ApiKeys, key_id: str, now: int) -> None:
+    api_keys.revoke(key_id, actor="auth-revoke", now=now * 1_000_000)
+
+
+def _audit(settings: Settings, parts: Parts, registry: Registry) -> Audit:
+    store = parts.stores.audit
+    trail = AuditTrail(store if settings.audit else None, registry, parts.request_id)
+    upkeep = AuditUpkeep(trail, parts.signer, parts.audit_log, settings.audit_retention_days)
+    return Audit(trail, upkeep, AuditReading(store, trail))
 
 
 def readiness(parts: Parts, *, ticks: Callable[[], float] = clock.ticks) -> Readiness:
@@ -168,7 +154,7 @@ def readiness(parts: Parts, *, ticks: Callable[[], float] = clock.ticks) -> Read
     return Readiness(checks, ticks=ticks)
 
 
-def _authentication(settings: Settings, parts: Parts, registry: Registry) -> ClientAuthentication:
+def _authentication(settings: Settings, parts: Parts, registry: Registry, *, limits: Limits) -> ClientAuthentication:
     audiences = frozenset({settings.issuer, settings.token_url, *settings.audience_aliases})
     return ClientAuthentication(
         registry,
@@ -177,7 +163,17 @@ def _authentication(settings: Settings, parts: Parts, registry: Registry) -> Cli
         expected=Expected(settings.issuer, audiences),
         algorithms=settings.assertion_algorithms,
         check_signature=parts.check_signature,
+        limits=limits,
     )
+
+
+def _limit_rules(settings: Settings) -> LimitRules:
+    return LimitRules(settings.client_rate, settings.client_failures, settings.source_failures)
+
+
+def limit_exchange(services: Services, stores: Stores, *, member: str) -> LimitExchange:
+    """Return what lets the limits of this process, `member` to the others, know what all processes let be spent."""
+    return LimitExchange(services.limits, stores.spendings, member=member)
 
 
 def _at_hand(
@@ -210,6 +206,7 @@ def _at_hand(
             introspection=introspection,
             authentication=authentication,
             hasher=HasherAtHand(authorization.hasher),
+            limits=Limits(LimitRules()),  # who answers from it counts; a refusal is made, and counted, elsewhere
         ),
     )
 

@@ -2,8 +2,8 @@
 
     python -m bench [--seconds N] [--rounds N] [--only PART]... [--write PAGE]
 
-PART is one of: floors, tokens, introspection, postgresql, growth, process. Needs wrk; node, npm and PostgreSQL are used
-where they are. The server has core 0, the driver core 1; everything listens on the loopback alone.
+PART is one of: floors, tokens, introspection, audit, postgresql, growth, process. Needs wrk; node, npm and PostgreSQL
+are used where they are. The server has core 0, the driver core 1; everything listens on the loopback alone.
 """
 
 import argparse
@@ -95,6 +95,28 @@ def introspection(bench: Bench) -> None:
         bench.report.contest("Introspection, every token new, 8 connections", found)
 
 
+def audit(bench: Bench) -> None:
+    """Token requests with the audit and without it, on SQLite and on PostgreSQL."""
+    settings, key = bench.settings, bench.rs384
+    cluster = PostgresCluster()
+    try:
+        for kind in ("SQLite", "PostgreSQL"):
+            with ExitStack() as stack:
+                running = []
+                for switch, on in (("audit", True), ("no audit", False)):
+                    database = cluster.create_database() if kind == "PostgreSQL" else None
+                    own = servers.ours(
+                        bench.folder("audit"), bench.keys, name=f"{kind}, {switch}", database=database, audit=on
+                    )
+                    running.append(stack.enter_context(own))
+                for connections in (16,):
+                    contenders = [asking_for_tokens(one, key, settings=settings, expected=RATE) for one in running]
+                    found = take_turns(contenders, connections=connections, settings=settings)
+                    bench.report.contest(f"Audit, {kind}, RS384 clients, {connections} connections", found)
+    finally:
+        cluster.stop()
+
+
 def postgresql(bench: Bench) -> None:
     """Token requests with PostgreSQL, one worker and two."""
     settings, key = bench.settings, bench.rs384
@@ -129,12 +151,12 @@ def grown(bench: Bench) -> None:
             for folder, name in (
                 (empty, "empty, one client"),
                 (jtis, f"{JTIS:,} jtis, one client"),
-                (full, f"{JTIS:,} jtis, {CLIENTS:,} clients and policies, each request another client"),
+                (full, f"{CLIENTS:,} clients and policies, each request another client"),
             )
         ]
-        growth.fill(f"sqlite:///{jtis}/instance/authserver.db", key=key, clients=0, jtis=JTIS)
-        database = f"sqlite:///{full}/instance/authserver.db"
-        names = growth.fill(database, key=key, clients=CLIENTS, jtis=JTIS)
+        growth.fill(f"sqlite:///{jtis}/instance/authserver.sqlite3", key=key, clients=0, jtis=JTIS)
+        database = f"sqlite:///{full}/instance/authserver.sqlite3"
+        names = growth.fill(database, key=key, clients=CLIENTS, jtis=0)
         contenders = [asking_for_tokens(one, key, settings=settings, expected=RATE) for one in running[:2]]
         contenders.append(asking_for_tokens(running[2], key, settings=settings, expected=RATE, clients=names))
         found = take_turns(contenders, connections=16, settings=settings)
@@ -173,6 +195,7 @@ PARTS: dict[str, Part] = {
     "floors": floor,
     "tokens": tokens,
     "introspection": introspection,
+    "audit": audit,
     "postgresql": postgresql,
     "growth": grown,
     "process": process,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from bench.bodies import BenchKey, introspections, token_requests
 from bench.machine import cpu_seconds, median
@@ -80,12 +81,16 @@ def take_turns(contenders: Sequence[Contender], *, connections: int, settings: S
         series.cpu.clear()
     for number in range(settings.rounds):
         # Each round in another order: who comes first has the colder caches.
-        for contender, series in _rotated(pairs, number):
+        for contender, series in rotated(pairs, number):
             _run(contender, series, connections=connections, seconds=settings.seconds)
     return found
 
 
-def _rotated(pairs: list[tuple[Contender, Series]], by: int) -> list[tuple[Contender, Series]]:
+T = TypeVar("T")
+
+
+def rotated(pairs: list[T], by: int) -> list[T]:
+    """Return them all, from another one on."""
     start = by % len(pairs)
     return pairs[start:] + pairs[:start]
 

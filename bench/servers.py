@@ -71,13 +71,21 @@ def client_resource(key: BenchKey) -> dict[str, object]:
 
 @contextmanager
 def ours(
-    folder: Path, keys: Sequence[BenchKey], *, name: str = "authserver", database: str | None = None, workers: int = 1
+    folder: Path,
+    keys: Sequence[BenchKey],
+    *,
+    name: str = "authserver",
+    database: str | None = None,
+    workers: int = 1,
+    audit: bool = True,
 ) -> Iterator[Server]:
     """Run our server; on SQLite in the folder without a `database`. One worker has core 0, two have both."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     settings = {"AUTHSERVER_LOG_FORMAT": "json", "PYTHONPATH": str(ROOT)}
+    settings |= {"AUTHSERVER_CLIENT_FAILURES": "0", "AUTHSERVER_SOURCE_FAILURES": "0"}  # refusals are measured, too
     settings |= {"AUTHSERVER_DATABASE_URL": database} if database else {}
+    settings |= {} if audit else {"AUTHSERVER_AUDIT": "false"}
     command = [sys.executable, "-m", "authserver.cli", "serve", "auth", "--dev", "--port", str(port)]
     command += ["--workers", str(workers)] if workers > 1 else []
     folder.mkdir(exist_ok=True)

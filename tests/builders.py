@@ -12,10 +12,12 @@ from _pytest.mark.structures import ParameterSet
 
 from authserver.adapters.key_files import open_signer
 from authserver.adapters.memory import MemoryReceiptStore, MemoryStores
+from authserver.adapters.memory_decisions import MemoryDecisionStore
 from authserver.app import Parts
 from authserver.errors import JwksUnavailable
 from authserver.protocol import client as client_protocol
 from authserver.protocol.client import Client, ClientRules
+from authserver.protocol.decision_record import DecisionRecord
 from authserver.protocol.jwks import JwkSet, parse_document
 from authserver.protocol.jwks_url import JwksUrlRules
 from authserver.protocol.key_policy import KeyRules
@@ -154,6 +156,21 @@ class DirectReceiptLog:
         return self.store.get(receipt_id)
 
 
+@dataclass
+class DirectDecisionLog:
+    """DecisionLog without a queue."""
+
+    store: MemoryDecisionStore
+
+    def note(self, record: DecisionRecord) -> None:
+        """Keep the record at once."""
+        self.store.add([record])
+
+    def find(self, record_id: str) -> DecisionRecord | None:
+        """Return the record."""
+        return self.store.get(record_id)
+
+
 class PlainHasher:
     """SecretHasher without the cost; for tests that are not about hashing."""
 
@@ -171,10 +188,11 @@ class PlainHasher:
 
 
 def make_settings(folder: Path, **changes: Any) -> Settings:
-    """Return settings of a server at ISSUER whose files lie in `folder`."""
+    """Return settings of a server at ISSUER whose files lie in `folder`, without limits on how often one may ask."""
+    unlimited = {"client_rate": 0, "client_failures": 0, "source_failures": 0}
     return Settings(
         _env_file=None,  # type: ignore[call-arg]  # of pydantic-settings; no field declares it
-        **{"issuer": ISSUER, "instance_dir": folder / "instance", "keys_dir": folder / "keys", **changes},
+        **{**unlimited, "issuer": ISSUER, "instance_dir": folder / "instance", "keys_dir": folder / "keys", **changes},
     )
 
 
@@ -189,6 +207,7 @@ def make_parts(folder: Path, *, jwks: Mapping[str, Any] | None = None) -> Parts:
         hasher=PlainHasher(),
         audit_log=RecordingAuditLog(),
         receipt_log=DirectReceiptLog(stores.receipts),
+        decision_log=DirectDecisionLog(stores.decisions),
     )
 
 

@@ -22,6 +22,7 @@ import psycopg
 import pytest
 
 START_SECONDS = 30
+DEFAULT_PORT = 5432
 
 
 class PostgresCluster:
@@ -48,7 +49,12 @@ class PostgresCluster:
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """Return an autocommit connection of the superuser, for arranging and looking from outside."""
         return psycopg.connect(
-            host=str(self.folder), user="postgres", dbname=database, autocommit=True, connect_timeout=5
+            host=str(self.folder),
+            port=self.tcp_port or DEFAULT_PORT,  # it names the Unix socket as well
+            user="postgres",
+            dbname=database,
+            autocommit=True,
+            connect_timeout=5,
         )
 
     def start_standby(self) -> "PostgresStandby":

@@ -1,5 +1,6 @@
 """The documentation is true: settings, links, commands and names that it mentions exist."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 from authserver.cli.configuration import SecretFiles
 from authserver.fhir.settings import FhirSettings
+from authserver.protocol import policy
+from authserver.protocol.policy_lint import warnings
+from authserver.protocol.policy_request import OPERATIONS, ROOT_MEMBERS
 from authserver.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -78,3 +82,23 @@ def test_every_promise_about_clients_keys_names_tests_that_exist() -> None:
 
     assert len(named) > 10
     assert named - defined == set()
+
+
+def test_every_policy_of_the_policies_page_compiles_and_has_no_trap() -> None:
+    """docs/policies.md: its examples are good ones. Row X16."""
+    examples = re.findall(r"```json\n(.*?)```", (ROOT / "docs/policies.md").read_text(), re.DOTALL)
+
+    read = [policy.from_resource(json.loads(example), policy_id="p").engine for example in examples]
+
+    assert read == ["matcho", "json-schema", "complex"]
+    assert [warnings(json.loads(example)) for example in examples] == [(), (), ()]
+
+
+def test_the_policies_page_names_every_operation_and_every_member_of_a_request() -> None:
+    """docs/policies.md: what can be linked to, what can be looked at."""
+    page = (ROOT / "docs/policies.md").read_text()
+    operations = page.split("Operations: ")[1].split("\n\n")[0]
+    members = re.findall(r"^\| `([a-z-]+)` \|", page.split("## The request")[1].split("## Patterns")[0], re.MULTILINE)
+
+    assert OPERATIONS - set(re.findall(r"[A-Za-z-]+", operations)) == set()
+    assert sorted(members) == sorted(ROOT_MEMBERS)

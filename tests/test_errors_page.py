@@ -11,7 +11,7 @@ PAGE = (ROOT / "docs/errors.md").read_text("utf-8")
 RAISED_BY_CODE = {"UnusableKey", "UnsafeJwksUrl", "_Refused"}
 """Exceptions whose first argument is the reason."""
 
-RETURN_CODES = {"adapters/jwks_http.py", "protocol/key_policy.py"}
+RETURN_CODES = {"adapters/jwks_http.py", "protocol/api_key.py", "protocol/key_policy.py"}
 """Modules with functions that return a reason."""
 
 

@@ -19,7 +19,6 @@ from authserver.adapters.jwks_entry import (
     Entry,
     Flight,
     Held,
-    JwksSnapshot,
     cooling_down,
     decide,
     landed,
@@ -27,6 +26,7 @@ from authserver.adapters.jwks_entry import (
 from authserver.errors import AuthServerError, JwksUnavailable
 from authserver.protocol.jwks import JwkSet
 from authserver.protocol.jwks_freshness import OWN_LIMITS, FetchedJwks, fresh_for, renewed, to_keep
+from authserver.services.ports import JwksSnapshot
 
 __all__ = ["CacheTimes", "JwksCache", "JwksFetcher", "JwksSnapshot"]
 
@@ -116,7 +116,8 @@ class JwksCache:
             if entry is None:
                 return None
             left = 0.0 if entry.held is None else max(0.0, entry.held.fresh_until - self._monotonic())
-            return replace(entry.seen, fresh_seconds=left)
+            keys = entry.held.keys if entry.held is not None and left else None
+            return replace(entry.seen, fresh_seconds=left, keys=keys)
 
     def _entry(self, jwks_uri: str, since: int) -> Entry:
         entry = self._entries.setdefault(jwks_uri, Entry(since))

@@ -7,6 +7,7 @@ from enum import Enum
 from authserver.errors import JwksUnavailable
 from authserver.protocol.jwks import JwkSet
 from authserver.protocol.jwks_freshness import DEFAULT_SECONDS, LONGEST_SECONDS, FetchedJwks
+from authserver.services.ports import JwksSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +28,6 @@ class CacheTimes:
     longest_retry: float = 30.0
     longest_wait: float = 5.0
     patience: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class JwksSnapshot:
-    """What is known of one address, for the operator. Times are epoch seconds, None when it never happened.
-
-    `fetches` counts requests sent or refused by this server's own limits; `failures` those in a row.
-    `fresh_seconds` is how long the held set may still be used, 0 when there is none.
-    """
-
-    last_fetch: int | None = None
-    last_success: int | None = None
-    failing_since: int | None = None
-    last_reason: str | None = None
-    fetches: int = 0
-    failures: int = 0
-    fresh_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

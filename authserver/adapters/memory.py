@@ -1,148 +1,48 @@
 """The registry's stores in memory, for tests and demonstrations: the same answers as over SQL, gone at exit."""
 
-import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
+from authserver.adapters.memory_audit import MemoryAuditStore
 from authserver.adapters.memory_changes import MemoryChanges
-from authserver.errors import StorageUnavailable, VersionConflict
-from authserver.services.ports import MAX_RECEIPTS, UNLINKED, ClaimOutcome, Receipt, Revocations, StoredResource
+from authserver.adapters.memory_claims import MemoryClaimQueue
+from authserver.adapters.memory_decisions import MemoryDecisionStore
+from authserver.adapters.memory_notes import MemoryKeyUseStore, MemorySpendingBoard
+from authserver.adapters.memory_resources import MemoryResourceStore
+from authserver.errors import StorageUnavailable
+from authserver.protocol.audit_record import AuditChoice, AuditRecord
+from authserver.services.ports import MAX_RECEIPTS, Receipt, Revocations
 
 _Key = tuple[str, str]
 _K = TypeVar("_K")
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """All that is kept of one id. Bodies are JSON text, so no caller shares a mutable value with the store."""
-
-    versions: tuple[tuple[StoredResource, str], ...] = ()
-    secret_hash: str | None = None
-    links: frozenset[str] = frozenset()
-    token_generation: int = 0
-
-    @property
-    def current(self) -> StoredResource | None:
-        """The version that get() returns, without the hash."""
-        last = self.versions[-1] if self.versions else None
-        if last is None or last[0].deleted:
-            return None
-        return replace(_opened(last), token_generation=self.token_generation)
-
-
-class MemoryResourceStore:
-    """ResourceStore (see the port) over a dict."""
-
-    def __init__(self, changes: MemoryChanges | None = None) -> None:
-        self._records: dict[_Key, _Record] = {}
-        self._lock = threading.Lock()
-        self._changes = changes or MemoryChanges()
-
-    def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
-        """Return the current version with its secret hash, or None."""
-        record = self._record(resource_type, resource_id)
-        current = record.current
-        return None if current is None else replace(current, secret_hash=record.secret_hash)
-
-    def current(self, resource_type: str) -> Sequence[StoredResource]:
-        """Return every current resource of the type, ordered by id."""
-        return [current for _, current in self._of_type(resource_type)]
-
-    def linked(self, resource_type: str, links: Sequence[str]) -> Sequence[StoredResource]:
-        """Return, ordered by id, the current resources filed under any of the links."""
-        wanted = frozenset(links)
-        return [current for record, current in self._of_type(resource_type) if record.links & wanted]
-
-    def history(self, resource_type: str, resource_id: str) -> Sequence[StoredResource]:
-        """Return every version, newest first."""
-        return [_opened(version) for version in reversed(self._record(resource_type, resource_id).versions)]
-
-    def put(
-        self,
-        resource_type: str,
-        resource_id: str,
-        body: Mapping[str, Any],
-        *,
-        now: int,
-        if_match: int | None = None,
-        secret_hash: str | None = None,
-        links: Sequence[str] = (UNLINKED,),
-        revoke_tokens: bool = False,
-    ) -> StoredResource:
-        """Store a new version and return it; see the port."""
-        text = json.dumps(body, allow_nan=False)
-        with self._lock:
-            record = self._record(resource_type, resource_id)
-            _require_version(record.current, if_match)
-            version = (_following(record, (resource_type, resource_id), now=now), text)
-            ends_tokens = revoke_tokens or record.current is None
-            record = _Record(
-                (*record.versions, version),
-                secret_hash or record.secret_hash,
-                frozenset(links),
-                record.token_generation + (1 if ends_tokens else 0),
-            )
-            self._records[resource_type, resource_id] = record
-            self._changes.count()
-        return replace(_opened(version), token_generation=record.token_generation)
-
-    def delete(
-        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
-    ) -> StoredResource | None:
-        """Delete and return the last version before it; None when there was none."""
-        with self._lock:
-            record = self._record(resource_type, resource_id)
-            current = record.current
-            _require_version(current, if_match)
-            if current is not None:
-                mark = replace(_following(record, (resource_type, resource_id), now=now), deleted=True)
-                versions = (*record.versions, (mark, "{}"))
-                count = record.token_generation
-                self._records[resource_type, resource_id] = _Record(versions, token_generation=count)
-                self._changes.count()
-            return current
-
-    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
-        """Start a new token generation and return it; None when there is no such resource."""
-        with self._lock:
-            record = self._record(resource_type, resource_id)
-            if record.current is None:
-                return None
-            record = replace(record, token_generation=record.token_generation + 1)
-            self._records[resource_type, resource_id] = record
-            self._changes.count()
-            return record.token_generation
-
-    def _record(self, resource_type: str, resource_id: str) -> _Record:
-        return self._records.get((resource_type, resource_id), _Record())
-
-    def _of_type(self, resource_type: str) -> list[tuple[_Record, StoredResource]]:
-        with self._lock:
-            records = sorted((key[1], record) for key, record in self._records.items() if key[0] == resource_type)
-        return [(record, current) for _, record in records if (current := record.current)]
-
-
 class MemoryReplayGuard:
     """ReplayGuard (see the port) over a dict."""
 
-    def __init__(self) -> None:
+    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+        self._audit = audit or MemoryAuditStore()
         self._until: dict[_Key, int] = {}
         self._forgotten = 0
         self._lock = threading.Lock()
 
-    def claim(self, client_id: str, jti: str, *, until: int) -> bool:
+    def claim(self, client_id: str, jti: str, *, until: int, audit: AuditChoice | None = None) -> bool:
         """Claim the jti; False when it was claimed before."""
         with self._lock:
-            if (client_id, jti) in self._until:
-                return False
-            if until < self._forgotten:
-                raise StorageUnavailable(
-                    detail=f"claims until {self._forgotten} are forgotten", reason="clock_set_back"
-                )
-            self._until[client_id, jti] = until
-            return True
+            claimed = self._claim(client_id, jti, until=until)
+            record = None if audit is None else audit.of(claimed=claimed, change=-1)
+            self._audit.append([record] if record else [])
+            if claimed:
+                self._until[client_id, jti] = until
+            return claimed
+
+    def _claim(self, client_id: str, jti: str, *, until: int) -> bool:
+        if (client_id, jti) in self._until:
+            return False
+        if until < self._forgotten:
+            raise StorageUnavailable(detail=f"claims until {self._forgotten} are forgotten", reason="clock_set_back")
+        return True
 
     def was_claimed(self, client_id: str, jti: str) -> bool:
         """Say whether the jti was claimed, claiming nothing."""
@@ -158,16 +58,17 @@ class MemoryReplayGuard:
 class MemoryRevocationList:
     """RevocationList (see the port) over a dict."""
 
-    def __init__(self, changes: MemoryChanges | None = None) -> None:
+    def __init__(self, changes: MemoryChanges | None = None, audit: MemoryAuditStore | None = None) -> None:
         self._until: dict[str, int] = {}
         self._at: dict[str, int] = {}
         self._forgotten = 0
         self._lock = threading.Lock()
-        self._changes = changes or MemoryChanges()
+        self._changes, self._audit = changes or MemoryChanges(), audit or MemoryAuditStore()
 
-    def revoke(self, jti: str, *, until: int) -> None:
+    def revoke(self, jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
         """Revoke the token with this jti; twice is as once."""
         with self._lock:
+            self._audit.append([audit] if audit else [])
             self._until.setdefault(jti, until)
             self._at.setdefault(jti, self._changes.count())
 
@@ -217,67 +118,26 @@ class MemoryReceiptStore:
             return forgotten
 
 
-class MemoryClaimQueue:
-    """ClaimQueue (see the port) that claims at once."""
-
-    def __init__(self, guard: MemoryReplayGuard, changes: MemoryChanges) -> None:
-        self._guard, self._changes = guard, changes
-
-    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
-        """Claim the jti and hand over the outcome."""
-        try:
-            claimed = self._guard.claim(client_id, jti, until=until)
-        except StorageUnavailable as error:
-            done(ClaimOutcome(failure=error))
-            return
-        done(ClaimOutcome(claimed, self._changes.number()))
-
-    def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
-        """Outcomes are handed over within submit()."""
-
-
 class MemoryStores:
     """Every store of the registry, in memory."""
 
     def __init__(self) -> None:
-        self.changes = MemoryChanges()
-        self.resources = MemoryResourceStore(self.changes)
-        self.replay_guard = MemoryReplayGuard()
-        self.claims = MemoryClaimQueue(self.replay_guard, self.changes)
-        self.revocations = MemoryRevocationList(self.changes)
+        self.changes, self.audit = MemoryChanges(), MemoryAuditStore()
+        self.resources = MemoryResourceStore(self.changes, self.audit)
+        self.nearby = self.resources
+        self.replay_guard = MemoryReplayGuard(self.audit)
+        self.claims = MemoryClaimQueue(self.replay_guard, self.changes, self.audit)
+        self.revocations = MemoryRevocationList(self.changes, self.audit)
         self.receipts = MemoryReceiptStore()
+        self.key_uses = MemoryKeyUseStore()
+        self.spendings = MemorySpendingBoard()
+        self.decisions = MemoryDecisionStore()
 
     def ping(self) -> None:
         """Return at once: memory always answers."""
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
-
-
-def _require_version(current: StoredResource | None, if_match: int | None) -> None:
-    version_id = current.version_id if current else None
-    if if_match is not None and version_id != if_match:
-        raise VersionConflict(detail=f"{version_id} is not {if_match}")
-
-
-def _following(record: _Record, key: _Key, *, now: int) -> StoredResource:
-    """Return the version after the record's last one, without its body."""
-    last = record.versions[-1][0] if record.versions else None
-    starts = last is None or last.deleted
-    return StoredResource(
-        resource_type=key[0],
-        id=key[1],
-        version_id=last.version_id + 1 if last else 1,
-        generation=(last.generation if last else 0) + (1 if starts else 0),
-        body={},
-        created_at=now if last is None or last.deleted else last.created_at,
-        last_updated=now,
-    )
-
-
-def _opened(version: tuple[StoredResource, str]) -> StoredResource:
-    stored, text = version
-    return replace(stored, body=json.loads(text))
 
 
 def _forget(rows: dict[_K, int], before: int) -> int:

@@ -1,4 +1,4 @@
-"""Forget expired rows beside the requests: used assertions, revocations and receipts past their time.
+"""Forget expired rows beside the requests: used assertions, revocations, receipts, records of decisions.
 
 One daemon thread per process. An error is logged and the next round tries again; a request never waits for it.
 """
@@ -11,6 +11,17 @@ from typing import Protocol, Self
 import structlog
 
 from authserver import clock
+
+
+class Upkeep(Protocol):
+    """What else each round does: the audit's counts, checkpoints and pruning (see services.audit_trail)."""
+
+    def __call__(self, *, now: int) -> int:
+        """Do it; return how many audit records were forgotten."""
+
+
+def _no_upkeep(*, now: int) -> int:  # noqa: ARG001 -- the signature of an Upkeep
+    return 0
 
 
 class Purgeable(Protocol):
@@ -27,11 +38,27 @@ class Purged:
     used_assertions: int
     revocations: int
     receipts: int
+    decisions: int = 0
+    audit_records: int = 0
 
 
-def purge_once(replay_guard: Purgeable, revocations: Purgeable, receipts: Purgeable, *, now: int) -> Purged:
-    """Forget what had expired by `now` (epoch seconds). Raises StorageUnavailable."""
-    return Purged(replay_guard.purge(before=now), revocations.purge(before=now), receipts.purge(before=now))
+def purge_once(
+    replay_guard: Purgeable,
+    revocations: Purgeable,
+    receipts: Purgeable,
+    *,
+    decisions: Purgeable,
+    now: int,
+    upkeep: Upkeep = _no_upkeep,
+) -> Purged:
+    """Forget what had expired by `now` (epoch seconds), then do the upkeep. Raises Unavailable."""
+    return Purged(
+        used_assertions=replay_guard.purge(before=now),
+        revocations=revocations.purge(before=now),
+        receipts=receipts.purge(before=now),
+        decisions=decisions.purge(before=now),
+        audit_records=upkeep(now=now),
+    )
 
 
 class Purger:
@@ -43,11 +70,14 @@ class Purger:
         revocations: Purgeable,
         receipts: Purgeable,
         *,
+        decisions: Purgeable,
         interval: float,
         now: Callable[[], int] = clock.now,
+        upkeep: Upkeep = _no_upkeep,
     ) -> None:
-        self._replay_guard, self._revocations, self._receipts = replay_guard, revocations, receipts
-        self._interval, self._now = interval, now
+        self._replay_guard, self._revocations = replay_guard, revocations
+        self._receipts, self._decisions = receipts, decisions
+        self._interval, self._now, self._upkeep = interval, now, upkeep
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="purger", daemon=True)
         self._log = structlog.get_logger("authserver.purger")
@@ -74,9 +104,19 @@ class Purger:
 
     def _round(self) -> None:
         try:
-            purged = purge_once(self._replay_guard, self._revocations, self._receipts, now=self._now())
+            purged = self._purge_once()
         except Exception as error:  # noqa: BLE001 -- a thread that dies here would let the table grow for ever
             self._log.error("purge_failed", error=type(error).__name__, detail=str(error)[:200])
             return
-        if purged != Purged(0, 0, 0):
+        if any(asdict(purged).values()):
             self._log.info("purged", **asdict(purged))
+
+    def _purge_once(self) -> Purged:
+        return purge_once(
+            self._replay_guard,
+            self._revocations,
+            self._receipts,
+            decisions=self._decisions,
+            now=self._now(),
+            upkeep=self._upkeep,
+        )

@@ -18,6 +18,7 @@ def upgrade() -> None:
 
     from authserver.adapters.sql import schema
     from authserver.adapters.sql.engine import open_engine
+    from authserver.adapters.sql.revision import current_revision
     from authserver.cli.first_start import make_private
     from authserver.fhir.definitions.tables import load_definitions
     from authserver.fhir.store.sql_store import open_store
@@ -28,7 +29,7 @@ def upgrade() -> None:
     engine = open_engine(settings.database_url)
     try:
         schema.upgrade(engine)
-        click.echo(f"registry: at revision {schema.current_revision(engine)}")
+        click.echo(f"registry: at revision {current_revision(engine)}")
     finally:
         engine.dispose()
     open_store(fhir_settings.fhir_database_url, load_definitions()).close()
@@ -38,17 +39,26 @@ def upgrade() -> None:
 @db.command()
 @json_option
 def purge(*, as_json: bool) -> None:
-    """Forget used assertions, revocations and receipts that have expired; a running server does so by itself."""
+    """Forget what has expired, the audit's oldest records too; a running server does so by itself."""
     from dataclasses import asdict
 
     from authserver import clock
     from authserver.adapters.purger import purge_once
     from authserver.adapters.sql.engine import open_engine
     from authserver.adapters.sql.stores import SqlStores
+    from authserver.cli.audit import pruning
 
-    stores = SqlStores(open_engine(local_settings().database_url))
+    settings = local_settings()
+    stores = SqlStores(open_engine(settings.database_url))
     try:
-        purged = purge_once(stores.replay_guard, stores.revocations, stores.receipts, now=clock.now())
+        purged = purge_once(
+            stores.replay_guard,
+            stores.revocations,
+            stores.receipts,
+            decisions=stores.decisions,
+            now=clock.now(),
+            upkeep=pruning(settings, stores),
+        )
     finally:
         stores.close()
     if as_json:

@@ -6,20 +6,23 @@ Doing it again changes nothing, so every start does it.
 import os
 import secrets
 import stat
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authserver import app as auth_app
 from authserver import clock
 from authserver.adapters.key_files import open_signer
-from authserver.adapters.sql import schema
 from authserver.adapters.sql.engine import open_engine
+from authserver.adapters.sql.revision import current_revision, is_current
 from authserver.adapters.sql.safe_server import require_safe_server
 from authserver.app import Parts
 from authserver.cli.configuration import Configuration, Role
-from authserver.cli.failures import Failure
-from authserver.fhir.definitions.tables import load_definitions
-from authserver.fhir.store.sql_store import open_store
+from authserver.cli.failures import Failure, WrongSettings
+from authserver.errors import InvalidResource, Issue
+from authserver.protocol import audit_search, registry_bundle
+from authserver.protocol.audit_record import key_change
+from authserver.services import init_bundle
 from authserver.services.ports import CLIENT
 from authserver.services.registration import ROOT, ensure_root
 from authserver.settings import Settings
@@ -30,11 +33,15 @@ SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What this start found or made. `new_root_secret` is set only when it was made just now; `notes` are warnings."""
+    """What this start found or made. `new_root_secret` is set only when it was made just now; `notes` are warnings.
+
+    `registered` says what became of the init bundle, None without one.
+    """
 
     root_secret_file: Path | None = None
     new_root_secret: str | None = None
     notes: tuple[str, ...] = ()
+    registered: str | None = None
 
 
 def prepare(configuration: Configuration, role: Role) -> Prepared:
@@ -45,6 +52,9 @@ def prepare(configuration: Configuration, role: Role) -> Prepared:
     os.umask(0o077)  # databases hold patients' data and secrets' hashes: nothing we make is for others
     make_private(configuration.settings.instance_dir)
     if role != "auth":
+        from authserver.fhir.definitions.tables import load_definitions
+        from authserver.fhir.store.sql_store import open_store
+
         require_safe_server(configuration.fhir.fhir_database_url)
         open_store(configuration.fhir.fhir_database_url, load_definitions()).close()
     if role == "fhir":
@@ -71,9 +81,13 @@ def make_private(directory: Path) -> None:
 def _upgrade(settings: Settings) -> None:
     engine = open_engine(settings.database_url)
     try:
-        if settings.dev or schema.current_revision(engine) is None:
-            schema.upgrade(engine)
-        elif not schema.is_current(engine):
+        if is_current(engine):
+            return
+        if settings.dev or current_revision(engine) is None:
+            from authserver.adapters.sql.schema import upgrade  # it loads what few starts need
+
+            upgrade(engine)
+        else:
             raise Failure("The database has another schema than this version needs: run `authserver db upgrade`.")
     finally:
         engine.dispose()
@@ -82,9 +96,22 @@ def _upgrade(settings: Settings) -> None:
 def _root(configuration: Configuration) -> Prepared:
     parts = auth_app.open_parts(configuration.settings)
     try:
-        return _ensure_root(configuration, parts)
+        _record_keys(configuration.settings, parts)
+        prepared = _ensure_root(configuration, parts)
+        return replace(prepared, registered=_init_bundle(configuration.settings, parts))
     finally:
         parts.stores.close()
+
+
+def _record_keys(settings: Settings, parts: Parts) -> None:
+    """Record each published key that the audit does not know: those that a start made or that were put there."""
+    if not settings.audit:
+        return
+    announced = audit_search.AuditQuery(events=frozenset({"key_announced"}), count=1)
+    for key in parts.signer.list_keys():
+        if not parts.stores.audit.search(replace(announced, entity=f"SigningKey/{key.kid}")):
+            at = clock.now_microseconds()
+            parts.stores.audit.append([key_change("key_announced", key.kid, key.algorithm, at=at, by="server start")])
 
 
 def _ensure_root(configuration: Configuration, parts: Parts) -> Prepared:
@@ -98,6 +125,28 @@ def _ensure_root(configuration: Configuration, parts: Parts) -> Prepared:
     secret, is_new = _kept_secret(path)
     ensure_root(registration, secret=secret, now=clock.now_microseconds())
     return Prepared(path, secret if is_new else None)
+
+
+def _init_bundle(settings: Settings, parts: Parts) -> str | None:
+    """Register what the init bundle wants; raises WrongSettings with every finding and its path."""
+    path = settings.init_bundle
+    if path is None:
+        return None
+    registration = auth_app.build_services(settings, parts).registration
+    try:
+        document = registry_bundle.parse(path.read_bytes(), name=path.name)
+        wanted = registry_bundle.wanted(document, os.environ, bundle_only=True)
+        counts = init_bundle.register(registration, wanted, now=clock.now_microseconds())
+    except InvalidResource as error:
+        raise WrongSettings(_sentences(path, error.findings)) from error
+    except OSError as error:
+        raise WrongSettings(f"AUTHSERVER_INIT_BUNDLE: {path}: {error.strerror}") from error
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("created", "changed", "unchanged"))
+
+
+def _sentences(path: Path, findings: Iterable[Issue]) -> str:
+    places = (f"{issue.expression}: {issue.diagnostics}".removeprefix(": ") for issue in findings)
+    return "\n".join(f"AUTHSERVER_INIT_BUNDLE: {path}: {place}" for place in places)
 
 
 def _stale(path: Path, secret: str) -> list[str]:

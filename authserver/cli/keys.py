@@ -51,16 +51,21 @@ def rotate(*, again: bool, as_json: bool) -> None:
     """Announce a new key; it begins to sign by itself once every verifier can know it."""
     from authserver import clock
     from authserver.adapters import key_folder
+    from authserver.cli.audit import recording
     from authserver.cli.failures import Failure
+    from authserver.protocol.audit_record import MICROSECONDS, key_change
 
     settings = local_settings()
     waiting = [key for key in _files(settings).plan() if key.stage == "waiting"]
     if waiting and not again:
         life = waiting[-1].life
         raise Failure(f"{life.kid} is announced already and signs from {_moment(life.signing_since)} on.")
-    made = key_folder.announce(
-        settings.keys_dir, algorithm=settings.signing_algorithm, times=settings.key_times, now=clock.now()
-    )
+    with recording(settings) as record:
+        now = clock.now()
+        made = key_folder.announce(
+            settings.keys_dir, algorithm=settings.signing_algorithm, times=settings.key_times, now=now
+        )
+        record(key_change("key_announced", made.kid, made.algorithm, at=now * MICROSECONDS))
     if as_json:
         print_json({"kid": made.kid, "announced_at": made.announced_at, "signing_since": made.signing_since})
     else:
@@ -74,12 +79,17 @@ def retire(kid: str, *, as_json: bool) -> None:
     """Delete the private key KID and unpublish it; refused while an unexpired token may carry it."""
     from authserver import clock
     from authserver.adapters import key_folder
+    from authserver.cli.audit import recording
     from authserver.cli.failures import Failure
+    from authserver.protocol.audit_record import MICROSECONDS, key_change
     from authserver.protocol.key_life import TooEarly
 
     settings = local_settings()
     try:
-        retired = key_folder.retire(settings.keys_dir, kid, times=settings.key_times, now=clock.now())
+        with recording(settings) as record:
+            now = clock.now()
+            retired = key_folder.retire(settings.keys_dir, kid, times=settings.key_times, now=now)
+            record(key_change("key_retired", kid, retired.algorithm, at=now * MICROSECONDS))
     except TooEarly as error:
         allowed = "" if error.allowed_at is None else f"; allowed from {_moment(error.allowed_at)} on"
         raise Failure(f"{error}{allowed}.") from error

@@ -72,8 +72,17 @@ class Remote:
 
     def search(self, resource_type: str) -> list[dict[str, Any]]:
         """Return every resource of the type, ordered by id."""
-        bundle = read(self.as_operator("GET", f"/{resource_type}"))
-        return [entry["resource"] for entry in bundle["entry"]]
+        found: list[dict[str, Any]] = []
+        path = f"/{resource_type}"
+        while path:
+            bundle = read(self.as_operator("GET", path))
+            found += (entry["resource"] for entry in bundle["entry"])
+            path = _next_path(bundle)
+        return found
+
+    def create(self, resource_type: str, *, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Store a new resource under the body's id; the server refuses when there is one."""
+        return read(self.as_operator("POST", f"/{resource_type}", json=body))
 
     def put(self, resource_type: str, resource_id: str, *, body: Mapping[str, Any]) -> dict[str, Any]:
         """Store the resource; one that says its version in `meta` replaces that version only."""
@@ -90,6 +99,14 @@ class Remote:
     def operate(self, resource_type: str, resource_id: str, operation: str) -> dict[str, Any]:
         """Call an operation of one resource, for example `revoke-tokens`, and return the answer."""
         return read(self.as_operator("POST", f"/{resource_type}/{resource_id}/${operation}"))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one JSON body to an operator's path and return the answer."""
+        return read(self.as_operator("POST", path, json=body))
+
+    def get(self, path: str, **parameters: str) -> dict[str, Any]:
+        """Return what an operator's path tells."""
+        return read(self.as_operator("GET", path, params=parameters))
 
     def introspect(self, token: str) -> dict[str, Any]:
         """Return what the server says about the token (RFC 7662)."""
@@ -110,6 +127,13 @@ def is_only_of(policy: Mapping[str, Any], client_id: str) -> bool:
     links = policy.get("link", [])
     names = {link.get("id") or str(link.get("reference", "")).removeprefix(f"{CLIENT}/") for link in links}
     return policy.get("resourceType") == ACCESS_POLICY and names == {client_id}
+
+
+def _next_path(bundle: Mapping[str, Any]) -> str:
+    """Return where a Bundle goes on, as a path: our secret goes to the server named by the user, nowhere else."""
+    urls = [link["url"] for link in bundle.get("link", []) if link.get("relation") == "next"]
+    following = urlsplit(urls[0]) if urls else None
+    return "" if following is None else f"{following.path}?{following.query}"
 
 
 def read(answer: requests.Response) -> dict[str, Any]:

@@ -40,20 +40,28 @@ def serve(part: Literal["auth", "fhir"] | None, **overrides: Any) -> None:
     serving.exit_at_signals(0)  # until the supervisor takes them
     role = part or "both"
     for warning in configuration.unknown_variables():
-        click.echo(f"warning: {warning}", err=True)
+        _say(f"warning: {warning}", err=True)
     loaded = configuration.load(role, **overrides)
     logs.configure(loaded.settings.log_format)
     serving.require_free_port(loaded.settings)
     with serving.alone(loaded, role):
         prepared = first_start.prepare(loaded, role)
         for note in prepared.notes:
-            click.echo(f"warning: {note}", err=True)
+            _say(f"warning: {note}", err=True)
         serving.pass_on(overrides)
         serving.run(loaded.settings, role, ready=lambda: _tell(loaded, role, prepared=prepared))
 
 
 def _tell(loaded: "Configuration", role: str, *, prepared: "Prepared") -> None:
-    click.echo("\n".join(_lines(loaded, role, prepared=prepared)))
+    _say("\n".join(_lines(loaded, role, prepared=prepared)))
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print, if anybody takes it: a full disk or a closed pipe behind stdout ends no server."""
+    try:
+        click.echo(text, err=err)
+    except OSError:
+        return
 
 
 def _lines(loaded: "Configuration", role: str, *, prepared: "Prepared") -> list[str]:
@@ -67,6 +75,8 @@ def _lines(loaded: "Configuration", role: str, *, prepared: "Prepared") -> list[
         lines.append(f"  FHIR base   {loaded.fhir.fhir_base_url}")
     if role != "fhir":
         lines += _about_root(prepared)
+        if prepared.registered is not None:
+            lines.append(f"  registry    {settings.init_bundle}: {prepared.registered}")
         lines.append(f"  try         {_program()} {_TRY}")
     return [*lines, "", "Ctrl-C stops it."]
 

@@ -4,29 +4,35 @@
 """
 
 import os
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import structlog
 from flask import Flask
 
 from authserver import app as auth_app
 from authserver import clock
+from authserver.adapters.heartbeat import Heartbeat, Task
 from authserver.adapters.purger import Purger
 from authserver.app import Parts, Services
 from authserver.cli import configuration, logs
 from authserver.cli.asgi import LargeBodies
 from authserver.cli.configuration import Configuration, Role
+from authserver.errors import Unavailable
 from authserver.fhir import app as fhir_app
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import load_definitions
 from authserver.fhir.introspection import DirectIntrospection, HttpIntrospection, Introspection, RequestDescription
 from authserver.fhir.settings import FhirSettings
 from authserver.fhir.store.sql_store import SqlStore, open_store
-from authserver.protocol.policy import PolicyRequest
+from authserver.protocol import policy_request
 from authserver.services.metering import Meter
 from authserver.services.readiness import Readiness
 from authserver.services.token_introspection import TokenIntrospection
+from authserver.use_cases import limit_exchange
 from authserver.web import errors as web_errors
 from authserver.web.direct import DirectEndpoint
 from authserver.web.health import health_blueprint
@@ -72,7 +78,8 @@ def both() -> Loaded:
     def choose(path: str) -> "WSGIApplication":
         return layer if path == prefix or path.startswith(f"{prefix}/") else server
 
-    return Loaded(_dispatcher(choose), direct, parts.stores.close, services.readiness.drain, _large_bodies(loaded.fhir))
+    close = partial(_close, parts, services)
+    return Loaded(_dispatcher(choose), direct, close, services.readiness.drain, _large_bodies(loaded.fhir))
 
 
 def auth() -> Loaded:
@@ -82,7 +89,7 @@ def auth() -> Loaded:
     parts, services = _open_auth(loaded, meter)
     direct = auth_app.direct_endpoints(loaded.settings, parts, services, meter=meter)
     server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct, meter=meter)
-    return Loaded(server, direct, parts.stores.close, services.readiness.drain)
+    return Loaded(server, direct, partial(_close, parts, services), services.readiness.drain)
 
 
 def fhir() -> Loaded:
@@ -113,20 +120,9 @@ def direct_introspection(introspection: TokenIntrospection) -> DirectIntrospecti
     """Return the FHIR layer's way to introspection within one process."""
 
     def introspect(token: str, request: RequestDescription) -> dict[str, Any]:
-        return introspection.introspect(token, request=_policy_request(request), now=clock.now())
+        return introspection.introspect(token, request=policy_request.from_description(request), now=clock.now())
 
     return DirectIntrospection(introspect)
-
-
-def _policy_request(described: Mapping[str, Any]) -> PolicyRequest:
-    return PolicyRequest(
-        method=described["method"],
-        path=described["path"],
-        parameters=tuple((name, value) for name, value in described["parameters"]),
-        interaction=described["interaction"],
-        resource_type=described["resource_type"],
-        resource_id=described["resource_id"],
-    )
 
 
 def _load(role: Role) -> Configuration:
@@ -161,8 +157,36 @@ def _open_auth(loaded: Configuration, meter: Meter | None) -> tuple[Parts, Servi
     services = auth_app.build_services(loaded.settings, parts)
     stores = parts.stores
     interval = loaded.settings.purge_interval
-    Purger(stores.replay_guard, stores.revocations, stores.receipts, interval=interval).start()
+    Purger(
+        stores.replay_guard,
+        stores.revocations,
+        stores.receipts,
+        decisions=stores.decisions,
+        interval=interval,
+        upkeep=services.audit.upkeep,
+    ).start()
+    Heartbeat(_tasks(loaded, parts, services)).start()
     return parts, services
+
+
+def _tasks(loaded: Configuration, parts: Parts, services: Services) -> dict[str, Task]:
+    """Return what a process does each second beside its requests."""
+    tasks: dict[str, Task] = {"api_key_uses": lambda _now: services.api_keys.uses.flush()}
+    # One server runs on a SQLite file, in one process: it has nobody to tell.
+    if services.limits.budgets and not loaded.settings.database_url.startswith("sqlite"):
+        exchange = limit_exchange(services, parts.stores, member=secrets.token_hex(16))
+        tasks["limits"] = lambda now: exchange.exchange(now=now)
+    return tasks
+
+
+def _close(parts: Parts, services: Services) -> None:
+    """Let go of the database, the end of the audit signed."""
+    try:
+        services.audit.upkeep(now=clock.now())
+    except Unavailable as error:
+        structlog.get_logger("authserver.audit").error("audit_not_signed", detail=error.detail)
+    finally:
+        parts.stores.close()
 
 
 def _fhir(loaded: Configuration, introspection: Introspection) -> tuple[Flask, SqlStore]:

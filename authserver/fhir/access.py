@@ -30,7 +30,8 @@ _EXPORT_ROUTES: dict[str | None, tuple[str, ...]] = {None: (), "Patient": ("Pati
 class Caller:
     """Who asks, as introspection told of this one request; `expires_at` is in epoch seconds.
 
-    `policy_allows` is the policies' decision about this request, never to be kept for another.
+    `policy_allows` is the policies' decision about this request, never to be kept for another; `decision_id` is under
+    which the authorization server recorded a refusal.
     """
 
     client_id: str
@@ -39,6 +40,7 @@ class Caller:
     token_id: str
     expires_at: int
     policy_allows: bool
+    decision_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class AccessRules:
             if not alternatives:
                 return Deny(InsufficientScope(f"system/{resource_type}.{letter}"))
         if not caller.policy_allows:
-            return Deny(Forbidden())
+            return Deny(_by_policy(caller))
         if not request.served:
             return Deny(MethodNotAllowed(request.allow) if request.allow else UnknownOperation())
         return Allow(Constraint(caller.tenant, alternatives))
@@ -118,7 +120,14 @@ class AccessRules:
                     if not self.alternatives(caller.scopes, resource_type, letter):
                         return Deny(InsufficientScope(f"system/{resource_type}.{letter}"))
         if not caller.policy_allows:
-            return Deny(Forbidden())
+            return Deny(_by_policy(caller))
         if not request.served:
             return Deny(MethodNotAllowed(request.allow))
         return Allow(Constraint(caller.tenant, ()))
+
+
+def _by_policy(caller: Caller) -> Forbidden:
+    """Return the refusal of the policies; an operator of the authorization server resolves the id that it carries."""
+    if not caller.decision_id:
+        return Forbidden()
+    return Forbidden(detail=f"decision {caller.decision_id}", headers={"X-Decision-Id": caller.decision_id})

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from authserver import clock, errors
 from authserver.errors import AuthServerError, BadRequest, NotFound, UnexpectedError
 from authserver.fhir.access import AccessRules, Caller, Deny, UnknownOperation
-from authserver.fhir.bearer import BearerAuthentication
+from authserver.fhir.bearer import BearerAuthentication, credentials
 from authserver.fhir.bulk.ports import ExportStore
 from authserver.fhir.bulk.worker import ExportWorker
 from authserver.fhir.definitions.tables import Definitions, load_definitions
@@ -189,7 +189,8 @@ class _Parts:
             parameters += form_parameters(http)
         fhir_request = parse_request(http.method, http.path, segments=segments, parameters=parameters)
         g.setdefault("fhir_request", fhir_request)
-        caller = self._bearer.caller(http.headers.getlist("Authorization"), fhir_request.description(), now=clock.now())
+        presented = credentials(http.headers.getlist("Authorization"), http.headers.getlist("X-Api-Key"))
+        caller = self._bearer.caller(presented, fhir_request.description(), now=clock.now())
         g.setdefault("caller", {"client_id": caller.client_id, "jti": caller.token_id})
         decision = self._rules.decide(caller, fhir_request)
         if isinstance(decision, Deny):

@@ -1,4 +1,4 @@
-"""Turn the Authorization header into a Caller, by asking introspection (RFC 6750, RFC 7662).
+"""Turn the Authorization header, or an API key, into a Caller, by asking introspection (RFC 6750, RFC 7662).
 
 Built on Authlib's resource protector and introspection validator; what they leave open is checked here.
 """
@@ -14,9 +14,10 @@ from authlib.oauth2.rfc7662 import IntrospectTokenValidator  # type: ignore[impo
 from authserver.errors import BadRequest, InvalidToken, TokenRequired
 from authserver.fhir.access import Caller
 from authserver.fhir.introspection import Introspection, IntrospectionAnswer, RequestDescription
-from authserver.protocol import scopes
+from authserver.protocol import api_key, scopes
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
+_DECISION_ID = re.compile(r"[A-Za-z0-9\-]{8,64}", re.ASCII)
 _MAX_TOKEN_LENGTH = 8_192
 
 
@@ -101,6 +102,20 @@ class _Validator(IntrospectTokenValidator):  # type: ignore[misc] # Authlib has 
         self._check(token, self._now)
 
 
+def credentials(authorization: Sequence[str], api_keys: Sequence[str]) -> Sequence[str]:
+    """Return the values of Authorization headers, an API key of `x-api-key` as the Bearer token that it is as good as.
+
+    Raises BadRequest for several credentials, InvalidToken for a key of the wrong shape.
+    """
+    if not api_keys:
+        return authorization
+    if authorization or len(api_keys) > 1 or "," in api_keys[0]:
+        raise BadRequest("There must be one kind of credentials.", reason="several_credentials")
+    if api_key.read(api_keys[0]) is None:
+        raise InvalidToken(api_key.SENTENCES["api_key_format"], detail="x-api-key", reason="api_key_format")
+    return [f"Bearer {api_keys[0]}"]
+
+
 def _check_syntax(authorization: Sequence[str]) -> None:
     if not authorization:
         raise TokenRequired
@@ -127,4 +142,11 @@ def _caller(answer: IntrospectionAnswer) -> Caller:
         token_id=str(answer["jti"]),
         expires_at=expires_at,
         policy_allows=isinstance(decision, Mapping) and decision.get("allowed") is True,
+        decision_id=_decision_id(decision),
     )
+
+
+def _decision_id(decision: object) -> str:
+    """Return the id of a refusal's record, if it can be one: it becomes a header."""
+    named = decision.get("decision") if isinstance(decision, Mapping) else None
+    return named if isinstance(named, str) and _DECISION_ID.fullmatch(named) else ""

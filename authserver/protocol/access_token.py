@@ -21,7 +21,7 @@ REQUESTED_SCOPE = "requested_scope"
 MAX_REQUESTED_SCOPE_LENGTH = 1_000
 """Characters of a requested scope that a token remembers; of a longer one it does not speak."""
 
-_INTROSPECTED = ("scope", "client_id", "sub", "iss", "aud", "exp", "iat", "jti", "tenant")
+_INTROSPECTED = ("scope", "client_id", "sub", "iss", "aud", "exp", "iat", "jti", "tenant", "environment")
 
 
 def new_jti(client: Client, random_part: str) -> str:

@@ -45,6 +45,7 @@ class Client:
 
     `token_generation` is what its access tokens carry: with the next one the former tokens are dead.
     `changed_at` (microseconds since the epoch) is the moment of the stored version: keys fetched before count no more.
+    `resource` is the registration as its owner wrote it, without the secret: policies may look at any member of it.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Client:
     changed_at: int = 0
     introspection_audience: frozenset[str] = frozenset()
     registration_scope: ScopeSet = field(default_factory=ScopeSet)
+    resource: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class _Open(BaseModel):
@@ -111,6 +113,10 @@ class _Registration(_Open):
     registration_scope: list[str] = Field(default_factory=list)
 
 
+KNOWN_MEMBERS = frozenset(_Registration.model_fields)
+"""The members of a Client that this server reads; others are kept and returned."""
+
+
 def from_resource(
     body: Mapping[str, Any],
     *,
@@ -119,17 +125,15 @@ def from_resource(
     generation: int = 1,
     token_generation: int = 1,
     secret_hash: str | None = None,
+    changed_at: int = 0,
     stored: bool = False,
 ) -> Client:
     """Read a Client resource; raises InvalidResource with every finding and its path.
 
-    `stored`: it was registered before. A key that today's rules refuse is then kept as refused, so that the use of
-    that key has its reason and the client's other keys go on working.
+    `stored`: registered before. A key that today's rules refuse is then kept, as refused; the other keys go on working.
     """
     read = _shape(body)
-    check = _Checks(client_id, read, rules, stored=stored)
-    if check.issues:
-        raise InvalidResource(tuple(check.issues))
+    check = _checked(client_id, read, rules, stored=stored)
     grant = read.auth.client_credentials
     return Client(
         id=client_id,
@@ -148,9 +152,18 @@ def from_resource(
         strict_scope=read.scope_mode is not None,
         secret_hash=secret_hash,
         token_generation=token_generation,
+        changed_at=changed_at,
         introspection_audience=check.introspection_audience,
         registration_scope=check.registration_scope,
+        resource={name: value for name, value in body.items() if name not in ("secret", "meta")},
     )
+
+
+def _checked(client_id: str, read: _Registration, rules: ClientRules, *, stored: bool) -> "_Checks":
+    check = _Checks(client_id, read, rules, stored=stored)
+    if check.issues:
+        raise InvalidResource(tuple(check.issues))
+    return check
 
 
 def _shape(body: Mapping[str, Any]) -> _Registration:

@@ -8,14 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from authserver.errors import BadRequest
+from authserver.errors import BadRequest, NonCanonicalPath
 from authserver.protocol import canonical_path
 from authserver.protocol.fhir_interaction import ON_TYPE, Interaction, interaction_of
-from authserver.protocol.policy import PolicyRequest
+from authserver.protocol.policy_request import PolicyRequest
+from authserver.protocol.resource_types import KNOWN_TYPES
 from authserver.protocol.scopes import Scope, permitted
 
 MAX_PARAMETERS = 100
 _METHOD = re.compile(r"[A-Z]{1,16}", re.ASCII)
+_TYPE_IN_SMALL_LETTERS = frozenset(name.lower() for name in KNOWN_TYPES)
 _PUBLIC = (("metadata",), (".well-known", "smart-configuration"))
 # Search parameters that bring resources of other types into the answer, or ask about them (R4, "Search").
 _REACHING = ("_include", "_revinclude", "_has", "_contained", "_containedType", "_query")
@@ -23,11 +25,16 @@ _REACHING = ("_include", "_revinclude", "_has", "_contained", "_containedType", 
 
 @dataclass(frozen=True, slots=True)
 class ForwardedRequest:
-    """The request as the client sent it; `parameters` are decoded query parameters in the order sent."""
+    """The request as the client sent it; `parameters` are decoded query parameters in the order sent.
+
+    `headers` (lower-case names) and `remote_addr` are what the proxy passes on of the client's own.
+    """
 
     method: str
     path: str
     parameters: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    remote_addr: str = ""
 
 
 def parse(method: str, target: str) -> ForwardedRequest:
@@ -51,12 +58,17 @@ def parse(method: str, target: str) -> ForwardedRequest:
 def fhir_interaction(request: ForwardedRequest, bases: Iterable[str]) -> Interaction | None:
     """Return what the request is to a FHIR server whose base path is one of `bases` (no trailing slash).
 
-    None when the path is below none of them.
+    None when the path is below none of them. Raises NonCanonicalPath where base or type have letters of another case:
+    a server that does not mind would serve what no scope and no policy was asked about (threat G05).
     """
     for base in bases:
-        if request.path == base or request.path.startswith(f"{base}/"):
+        if _is_below(request.path, base):
             segments = [segment for segment in request.path.removeprefix(base).split("/") if segment]
+            if segments and segments[0] not in KNOWN_TYPES and segments[0].lower() in _TYPE_IN_SMALL_LETTERS:
+                raise NonCanonicalPath(detail="a resource type in letters of another case")
             return _interaction(request.method, segments)
+        if _is_below(request.path.lower(), base.lower()):
+            raise NonCanonicalPath(detail="a FHIR base in letters of another case")
     return None
 
 
@@ -86,7 +98,13 @@ def policy_request(request: ForwardedRequest, found: Interaction | None) -> Poli
         interaction="" if found is None else found.name,
         resource_type=None if found is None else found.resource_type,
         resource_id=None if found is None else found.resource_id,
+        headers=request.headers,
+        remote_addr=request.remote_addr,
     )
+
+
+def _is_below(path: str, base: str) -> bool:
+    return path == base or path.startswith(f"{base}/")
 
 
 def _interaction(method: str, segments: Sequence[str]) -> Interaction:

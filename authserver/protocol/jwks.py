@@ -6,6 +6,7 @@ explained. Source: RFC 7517; SMART App Launch 2.2, "Registering a client" and si
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from authserver.protocol.known_keys import PUBLICLY_KNOWN
 MAX_KEYS = 32
 MAX_KID_LENGTH = 256
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_ZERO_IN_FRONT = re.compile("A[A-P]")  # a first byte of 0 in base64url: six bits of one letter and two of the next
 _THUMBPRINT_MEMBERS = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
 _CURVES: Mapping[str, tuple[ec.EllipticCurve, int]] = {
     "P-256": (ec.SECP256R1(), 32),
@@ -116,22 +119,24 @@ def parse_key(jwk: object, *, rules: KeyRules) -> PublicKey:
         raise UnusableKey("key_malformed", f"kid must be a string of 1 to {MAX_KID_LENGTH} characters")
     _check_purpose(jwk)
     key, curve = _KEY_READERS[kty](jwk, rules)
-    origin = PUBLICLY_KNOWN.get(_canonical_thumbprint(jwk))
+    own = thumbprint(jwk)
+    origin = PUBLICLY_KNOWN.get(_canonical_thumbprint(jwk, own))
     if origin is not None and not rules.publicly_known:
         raise UnusableKey("key_publicly_known", f"everybody has the private half ({origin}); make a key of your own")
-    return PublicKey(kid, kty, curve, _bound_algorithm(jwk, kty, curve), thumbprint(jwk), key)
+    return PublicKey(kid, kty, curve, _bound_algorithm(jwk, kty, curve), own, key)
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:
     """Return the RFC 7638 thumbprint (SHA-256, base64url) of a JWK with a known kty."""
     required = {name: jwk[name] for name in _THUMBPRINT_MEMBERS[jwk["kty"]]}
-    canonical = json.dumps(required, sort_keys=True, separators=(",", ":")).encode("utf-8")
-    return jose.encode_segment(hashlib.sha256(canonical).digest())
+    return jose.encode_segment(hashlib.sha256(_CANONICAL.encode(required).encode("utf-8")).digest())
 
 
-def _canonical_thumbprint(jwk: Mapping[str, Any]) -> str:
+def _canonical_thumbprint(jwk: Mapping[str, Any], own: str) -> str:
     """Return the thumbprint of the key itself: RSA numbers may come with zeros in front, the rest has one spelling."""
-    numbers = {name: jose.decode_segment(jwk[name]).lstrip(b"\0") for name in ("n", "e") if jwk["kty"] == "RSA"}
+    if jwk["kty"] != "RSA" or not any(_ZERO_IN_FRONT.match(jwk[name]) for name in ("n", "e")):
+        return own
+    numbers = {name: jose.decode_segment(jwk[name]).lstrip(b"\0") for name in ("n", "e")}
     return thumbprint({**jwk, **{name: jose.encode_segment(octets) for name, octets in numbers.items()}})
 
 

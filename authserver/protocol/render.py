@@ -1,6 +1,7 @@
 """Turn any of our errors into what goes over the wire: RFC 6749 JSON or a FHIR OperationOutcome."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -55,10 +56,16 @@ def operation_outcome(error: AuthServerError) -> Answer:
     return answer
 
 
-def informed(sentence: str) -> Answer:
-    """Return that something was done, as an OperationOutcome."""
-    issue = Issue("", sentence, "informational", "information")
-    return json_answer({"resourceType": "OperationOutcome", "issue": [_issue(issue, "error")]}, media_type=FHIR_JSON)
+def informed(sentence: str, warnings: Iterable[Issue] = (), *, status: int = 200) -> Answer:
+    """Return that something was done, as an OperationOutcome, with what else there is to say about it."""
+    issues = [_issue(issue, "error") for issue in (Issue("", sentence, "informational", "information"), *warnings)]
+    return json_answer({"resourceType": "OperationOutcome", "issue": issues}, status=status, media_type=FHIR_JSON)
+
+
+def outcome(issues: Iterable[Issue]) -> Answer:
+    """Return findings, which refuse nothing by themselves, as an OperationOutcome."""
+    found = [_issue(issue, "error") for issue in issues]
+    return json_answer({"resourceType": "OperationOutcome", "issue": found}, media_type=FHIR_JSON)
 
 
 def encode(document: object) -> bytes:

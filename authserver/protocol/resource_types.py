@@ -32,7 +32,7 @@ R4_TYPES = frozenset(
 )
 """Every concrete resource type of FHIR 4.0.1 (http://hl7.org/fhir/R4/resourcelist.html)."""
 
-ADMINISTRATIVE_TYPES = frozenset({"AccessPolicy", "AuditEvent", "Client"})
+ADMINISTRATIVE_TYPES = frozenset({"AccessPolicy", "ApiKey", "AuditEvent", "Client"})
 """Types that decide or record who may do what. No wildcard covers them: a scope must name them."""
 
 KNOWN_TYPES = R4_TYPES | ADMINISTRATIVE_TYPES

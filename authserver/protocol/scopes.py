@@ -82,6 +82,7 @@ class ScopeSet:
         return bool(self.resources or self.names)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def parse(text: str) -> Scope:
     """Parse one resource scope, for example `system/Observation.rs?category=laboratory`.
 

@@ -9,10 +9,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from authserver.protocol.audit_record import AuditChoice, AuditRecord
 from authserver.protocol.jwks import JwkSet
-from authserver.services.ports import Changes, JwksSource, RevocationList, Revocations, SecretHasher
+from authserver.services.ports import (
+    Changes,
+    JwksSource,
+    RevocationList,
+    Revocations,
+    SecretHasher,
+    StoredResource,
+)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -50,6 +58,13 @@ class Present:
     def used(self, number: int) -> None:
         """Note that a value of this state was used."""
         self.oldest = min(self.oldest, number)
+
+
+class Nearby(Protocol):
+    """The registry's resources, as far as they can be read without waiting for anybody."""
+
+    def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
+        """Return what ResourceStore.get() would; None also where that cannot be known without waiting."""
 
 
 class Kept(Generic[K, V]):
@@ -95,9 +110,9 @@ class KeptRevocations:
         self._number, self._forgotten = -1, 0
         self._lock = Lock()
 
-    def revoke(self, jti: str, *, until: int) -> None:
+    def revoke(self, jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
         """Revoke the token with this jti; see the port."""
-        self._list.revoke(jti, until=until)
+        self._list.revoke(jti, until=until, audit=audit)
 
     def is_revoked(self, jti: str, *, expires_at: int) -> bool:
         """Ask the list itself; see the port."""
@@ -141,7 +156,7 @@ class RevocationsAtHand:
     revocations: KeptRevocations
     present: Present
 
-    def revoke(self, _jti: str, *, until: int) -> None:
+    def revoke(self, _jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
         """Writing takes its time."""
         raise NotAtHand
 
@@ -161,7 +176,7 @@ class RevocationsAtHand:
 class ReplayGuardAtHand:
     """ReplayGuard for a caller who must not wait: a claim is a write, so it is never at hand."""
 
-    def claim(self, _client_id: str, _jti: str, *, until: int) -> bool:
+    def claim(self, _client_id: str, _jti: str, *, until: int, audit: AuditChoice | None = None) -> bool:
         """Writing takes its time."""
         raise NotAtHand
 

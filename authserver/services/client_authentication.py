@@ -10,6 +10,7 @@ from authserver.protocol.decoy import Decoys, nobody
 from authserver.protocol.jwks import JwkSet, PublicKey
 from authserver.protocol.token_request import JWT_BEARER, ClientAssertion
 from authserver.services.at_hand import NotAtHand
+from authserver.services.limits import LimitRules, Limits
 from authserver.services.ports import JwksSource, ReplayGuard
 from authserver.services.registry import Registrations
 
@@ -34,13 +35,16 @@ class ClientAuthentication:
     algorithms: tuple[str, ...]
     decoys: Decoys = field(default_factory=Decoys, repr=False)
     check_signature: jose.SignatureCheck = jose.check_signature
+    limits: Limits = field(default_factory=lambda: Limits(LimitRules()), repr=False)
 
     def authenticate(self, request: ClientAssertion, *, now: int) -> Client:
         """Return the proven client. Raises InvalidClient with the reason of the first failure, or Unavailable.
 
-        Nothing is written before the last step, so a forged or misdirected assertion uses up no jti.
+        Nothing is written before the last step, so a forged or misdirected assertion uses up no jti, nor does one of
+        a proven client that asks too often: that raises TooManyRequests.
         """
         proof = self.prove(request, now=now)
+        self.limits.admit(proof.client.id)
         claimed = self.replay_guard.claim(proof.client.id, proof.assertion.jti, until=proof.assertion.until)
         return self.accept(proof, claimed=claimed)
 
@@ -56,12 +60,15 @@ class ClientAuthentication:
             error.client_id = unverified.client_id
             raise
 
-    def accept(self, proof: Proof, *, claimed: bool) -> Client:
-        """Return the proven client when it was this request that claimed the jti; raises InvalidClient otherwise."""
+    def accept(self, proof: Proof, *, claimed: bool, recorded: bool = False) -> Client:
+        """Return the proven client when it was this request that claimed the jti; raises InvalidClient otherwise.
+
+        `recorded`: the audit has the outcome of the claim.
+        """
         client = proof.client
         if not claimed:
             error = InvalidClient(detail=f"{client.id}: jti was used before", reason="jti_replayed")
-            error.client_id = client.id
+            error.client_id, error.recorded = client.id, recorded
             raise error
         if client.jwks_uri is not None:
             self.jwks_source.proven(client.jwks_uri, source=proof.source)

@@ -1,40 +1,23 @@
 """What the use cases need from the outside world, as narrow Protocols. Adapters implement them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from authserver.errors import Unavailable
+from authserver.protocol.audit_record import AuditChoice, AuditRecord
 from authserver.protocol.jwks import JwkSet
+from authserver.services.resource_store import ACCESS_POLICY as ACCESS_POLICY
+from authserver.services.resource_store import API_KEY as API_KEY
+from authserver.services.resource_store import CLIENT as CLIENT
+from authserver.services.resource_store import UNLINKED as UNLINKED
+from authserver.services.resource_store import AlreadyExists as AlreadyExists
+from authserver.services.resource_store import ChangeRecord as ChangeRecord
+from authserver.services.resource_store import HistoryPosition as HistoryPosition
+from authserver.services.resource_store import ResourceStore as ResourceStore
+from authserver.services.resource_store import StoredResource as StoredResource
 
-CLIENT, ACCESS_POLICY = "Client", "AccessPolicy"
-UNLINKED = ""
 MAX_RECEIPTS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResource:
-    """One version of a registered resource.
-
-    `body` is the resource as the owner wrote it, without `meta` and without any secret. `version_id` grows
-    by one with every change of the resource, a deletion included, and never starts again; `generation` is
-    the life of the id it belongs to: deleting and registering anew starts the next one (row X50).
-    `created_at` (of this generation) and `last_updated` are microseconds since the epoch, UTC.
-    `secret_hash` is set on what get() returns, for a resource that was given one; never in the history.
-    `token_generation` is the count that a client's access tokens carry (row X46): it belongs to the id, not to the
-    version, and grows with each generation and each revocation of all tokens; 0 in the history.
-    """
-
-    resource_type: str
-    id: str
-    version_id: int
-    generation: int
-    body: Mapping[str, Any]
-    created_at: int
-    last_updated: int
-    deleted: bool = False
-    secret_hash: str | None = field(default=None, repr=False)
-    token_generation: int = field(default=0, compare=False)
+MAX_DECISIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,59 +38,13 @@ class Receipt:
     client_id: str | None = None
 
 
-class ResourceStore(Protocol):
-    """Versioned resources (Client, AccessPolicy). Every change is one transaction, durable before it returns."""
-
-    def get(self, resource_type: str, resource_id: str) -> StoredResource | None:
-        """Return the current version, or None when there is none or it is deleted."""
-
-    def current(self, resource_type: str) -> Sequence[StoredResource]:
-        """Return the current version of every resource of the type that is not deleted, ordered by id."""
-
-    def linked(self, resource_type: str, links: Sequence[str]) -> Sequence[StoredResource]:
-        """Return, ordered by id, the current resources of the type that put() filed under any of these links."""
-
-    def history(self, resource_type: str, resource_id: str) -> Sequence[StoredResource]:
-        """Return every version, newest first, deletions included (`deleted=True`, empty body)."""
-
-    def put(
-        self,
-        resource_type: str,
-        resource_id: str,
-        body: Mapping[str, Any],
-        *,
-        now: int,
-        if_match: int | None = None,
-        secret_hash: str | None = None,
-        links: Sequence[str] = (UNLINKED,),
-        revoke_tokens: bool = False,
-    ) -> StoredResource:
-        """Store a new version and return it.
-
-        `now` is in microseconds. `links` (for example `("Client/x",)`) replaces what linked() finds it by.
-        `if_match` names the version that must be current (VersionConflict otherwise, also when there is
-        none). `secret_hash` replaces the stored one; None keeps what is there, but a new
-        generation never inherits the hash of a former one. `revoke_tokens` starts a new token generation in
-        the same transaction.
-        """
-
-    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
-        """Start a new token generation by one write and return it; None when there is no such resource.
-
-        The resource, its version and what is linked to it stay as they are.
-        """
-
-    def delete(
-        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
-    ) -> StoredResource | None:
-        """Delete and return the last version before it; None when there was none. `if_match` as in put()."""
-
-
 class ReplayGuard(Protocol):
     """Remembers which assertions were used (RFC 7523 section 3, jti)."""
 
-    def claim(self, client_id: str, jti: str, *, until: int) -> bool:
+    def claim(self, client_id: str, jti: str, *, until: int, audit: AuditChoice | None = None) -> bool:
         """Claim the jti for this client by one atomic insert; False when it was claimed before.
+
+        What `audit` makes of the outcome is recorded in the same transaction.
 
         `until` (epoch seconds) is the last moment at which an assertion with this jti could be accepted; the claim
         outlives it. Raises StorageUnavailable when it cannot be said for sure: also (`clock_set_back`) when a purge
@@ -137,8 +74,8 @@ class Revocations:
 class RevocationList(Protocol):
     """Revoked access tokens by jti; rows live no longer than the token would have."""
 
-    def revoke(self, jti: str, *, until: int) -> None:
-        """Revoke the token with this jti; `until` is its exp (epoch seconds). Twice is as once."""
+    def revoke(self, jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
+        """Revoke the token with this jti; `until` is its exp (epoch seconds). Twice is as once, but for the record."""
 
     def is_revoked(self, jti: str, *, expires_at: int) -> bool:
         """Say whether the token with this jti and exp was revoked; one whose revocation may be forgotten was."""
@@ -164,32 +101,6 @@ class Changes(Protocol):
 
         A change that this process made is in it at once.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimOutcome:
-    """What became of a claim. `change` is the number of the registry's state, read after the claim was made.
-
-    With a `failure` nothing is known: neither of the others counts.
-    """
-
-    claimed: bool = False
-    change: int = -1
-    failure: Unavailable | None = None
-
-
-class ClaimQueue(Protocol):
-    """Claims jtis of requests that run beside each other together: one transaction, one wait for the disk."""
-
-    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
-        """Let the jti be claimed as ReplayGuard.claim() would; `done` gets the outcome when it is durable.
-
-        Never waits and never raises; when too many are waiting already, the outcome is a failure. For one thread,
-        the one that deliver_by() tells of.
-        """
-
-    def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
-        """Let claims be gathered and outcomes be handed over by `run`, at the next turn of an event loop's thread."""
 
 
 class ReceiptStore(Protocol):
@@ -235,6 +146,31 @@ class JwksSource(Protocol):
 
     def proven(self, jwks_uri: str, *, source: str | None) -> None:
         """Tell that an assertion from this source was verified by a key of the address, so the fetch was right."""
+
+
+@dataclass(frozen=True, slots=True)
+class JwksSnapshot:
+    """What is known of one address, for the operator. Times are epoch seconds, None when it never happened.
+
+    `fetches` counts requests sent or refused by this server's own limits; `failures` those in a row.
+    `fresh_seconds` is how long the held set, `keys`, may still be used, 0 and None when there is none.
+    """
+
+    last_fetch: int | None = None
+    last_success: int | None = None
+    failing_since: int | None = None
+    last_reason: str | None = None
+    fetches: int = 0
+    failures: int = 0
+    fresh_seconds: float = 0.0
+    keys: JwkSet | None = field(default=None, repr=False, compare=False)
+
+
+class JwksWatch(Protocol):
+    """What a process knows of the addresses of keys, without asking anybody."""
+
+    def snapshot(self, jwks_uri: str) -> JwksSnapshot | None:
+        """Return what is known of the address, None when nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,19 @@
 """Issue an access token: authenticate, decide, sign, record."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from authserver.errors import InvalidScope, InvalidTarget, OAuthError, UnauthorizedClient
-from authserver.protocol import access_token, scope_report, scopes
+from authserver.protocol import access_token, audit_record, scope_report, scopes
+from authserver.protocol.audit_record import MICROSECONDS, SUCCESS, AuditChoice, AuditRecord
 from authserver.protocol.client import Client
 from authserver.protocol.scope_report import ScopeDecision
 from authserver.protocol.scopes import ScopeSet
 from authserver.protocol.token_request import CLIENT_CREDENTIALS, TokenRequest
+from authserver.services.audit_trail import AuditTrail
 from authserver.services.client_authentication import ClientAuthentication
 from authserver.services.ports import AuditLog, Signer
 
@@ -25,6 +28,15 @@ class IssuanceRules:
     scope_required: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a proven client gets: the claims of its token, or a refusal."""
+
+    client: Client
+    claims: Mapping[str, Any]
+    refusal: OAuthError | None = None
+
+
 def _random_part() -> str:
     return secrets.token_urlsafe(16)
 
@@ -37,22 +49,52 @@ class TokenIssuance:
     signer: Signer
     audit_log: AuditLog
     rules: IssuanceRules
+    audit: AuditTrail
     new_id: Callable[[], str] = _random_part
 
     def issue(self, request: TokenRequest, *, now: int) -> dict[str, Any]:
         """Return the token response (row A15); raises OAuthError or Unavailable. `now` in epoch seconds."""
-        return self.issue_to(self.authentication.authenticate(request.client, now=now), request, now=now)
+        proof = self.authentication.prove(request.client, now=now)
+        self.authentication.limits.admit(proof.client.id)
+        decision = self.decide(proof.client, request, now=now)
+        audit = self.audit_choice(decision, request, now=now)
+        guard, jti = self.authentication.replay_guard, proof.assertion.jti
+        claimed = guard.claim(proof.client.id, jti, until=proof.assertion.until, audit=audit)
+        recorded = audit is not None
+        self.authentication.accept(proof, claimed=claimed, recorded=recorded)
+        return self.conclude(decision, request, recorded=recorded, now=now)
 
-    def issue_to(self, client: Client, request: TokenRequest, *, now: int) -> dict[str, Any]:
-        """Return the token response for a client that was authenticated for this very request; see issue()."""
+    def decide(self, client: Client, request: TokenRequest, *, now: int) -> "Decision":
+        """Return what a proven client gets for its request, before its jti is claimed; conclude() must follow."""
         try:
-            scope = self.grant(client, request.scope)
-            claims = self._claims(client, scope, request, now)
+            return Decision(client, self._claims(client, self.grant(client, request.scope), request, now))
         except OAuthError as error:
             error.client_id = client.id
-            raise
+            return Decision(client, {}, error)
+
+    def audit_choice(
+        self, decision: "Decision", request: TokenRequest, *, now: int, number: int | None = None
+    ) -> AuditChoice | None:
+        """Return what is recorded with the claim of the request's jti; None when the audit is off.
+
+        `number` is the state of the registry that the decision rests on, None for the present one.
+        """
+        return self.audit.choice(partial(_record, decision, request, now), number=number)
+
+    def conclude(self, decision: "Decision", request: TokenRequest, *, recorded: bool, now: int) -> dict[str, Any]:
+        """Return the token response of a decision, for the request that claimed its jti; raises its refusal.
+
+        `recorded`: the audit has it, with the claim. Raises Unavailable when it cannot be recorded now.
+        """
+        if decision.refusal is not None:
+            decision.refusal.recorded = recorded
+            raise decision.refusal
+        if not recorded:
+            self.audit.record(_record(decision, request, now, None))
+        client, claims = decision.client, decision.claims
         token = self.signer.sign(claims, typ=access_token.TYP)
         self.audit_log.record("token_issued", client_id=client.id, scope=claims["scope"], jti=claims["jti"])
+        self.authentication.limits.served(client.id)
         return {
             "access_token": token,
             "token_type": "Bearer",
@@ -128,3 +170,16 @@ class TokenIssuance:
         if not set(request.resources) <= set(registered):
             raise InvalidTarget(detail=f"{client.id}: resource is not in its audience")
         return tuple(target for target in registered if target in request.resources)
+
+
+def _record(decision: Decision, request: TokenRequest, now: int, request_id: str | None) -> AuditRecord:
+    """Return what the audit says of a decision about a token."""
+    client, claims, at = decision.client, decision.claims, now * MICROSECONDS
+    about = (client.tenant, request_id, request.client.source)
+    if decision.refusal is not None:
+        tenant, named, source = about
+        return audit_record.refusal(
+            decision.refusal, path="/auth/token", at=at, tenant=tenant, request_id=named, source=source
+        )
+    facts = {"jti": claims["jti"], "scope": claims["scope"], "exp": claims["exp"]}
+    return AuditRecord("token_issued", at, SUCCESS, client.id, None, *about, facts)

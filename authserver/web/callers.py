@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 from authserver.errors import BadRequest, LoginRequired
-from authserver.protocol import token_request
+from authserver.protocol import api_key, token_request
 from authserver.services.authorization import Authorization, Caller
 from authserver.web.incoming import Incoming
+from authserver.web.limited import counted
 
 
 def authorization_header(request: Incoming) -> tuple[str, str] | None:
@@ -25,13 +26,48 @@ def authorization_header(request: Incoming) -> tuple[str, str] | None:
     return scheme.lower(), credentials.strip()
 
 
+def presented_token(request: Incoming) -> str | None:
+    """Return the access token or API key that was sent as Bearer or in `x-api-key`; None when neither was.
+
+    Raises BadRequest when there are several (threat F09).
+    """
+    header, key = authorization_header(request), request.header("x-api-key")
+    if key is None:
+        return header[1] if header is not None and header[0] == "bearer" else None
+    if header is not None or "," in key:
+        raise BadRequest("There must be one kind of credentials.", reason="several_credentials")
+    # An access token in this header is no credential: it becomes what is refused as a key of no shape.
+    return key if api_key.is_meant(key) else api_key.PREFIX
+
+
 def caller_of(
     request: Incoming, authorization: Authorization, *, now: int, form: Mapping[str, str] | None = None
 ) -> Caller:
-    """Return the proven caller. Raises LoginRequired, BadRequest, or InvalidClient for an assertion in the form."""
+    """Return the proven caller, and count its request; see proven_caller()."""
+    caller = proven_caller(request, authorization, now=now, form=form)
+    authorization.limits.served(caller.client.id)
+    return caller
+
+
+def proven_caller(
+    request: Incoming, authorization: Authorization, *, now: int, form: Mapping[str, str] | None = None
+) -> Caller:
+    """Return the proven caller, whose request is still to be counted.
+
+    Raises LoginRequired, BadRequest, InvalidClient for an assertion in the form, or TooManyRequests.
+    """
+    limits = authorization.limits
+    caller = counted(lambda: _caller(request, authorization, form, now=now), limits, source=request.source)
+    limits.admit(caller.client.id)
+    return caller
+
+
+def _caller(request: Incoming, authorization: Authorization, form: Mapping[str, str] | None, *, now: int) -> Caller:
     if "access_token" in request.query_names():
         raise BadRequest("An access token belongs in the Authorization header.", reason="token_in_query")
     header = authorization_header(request)
+    if request.header("x-api-key") is not None:
+        return _by_api_key(request, authorization, form or {}, now=now)
     if header is None:
         if form and "client_assertion" in form:
             assertion = token_request.client_assertion(form, source=request.source)
@@ -45,6 +81,12 @@ def caller_of(
     if scheme == "basic":
         return _by_basic(authorization, credentials)
     raise LoginRequired(detail=f"unknown scheme {scheme[:20]!r}")
+
+
+def _by_api_key(request: Incoming, authorization: Authorization, form: Mapping[str, str], *, now: int) -> Caller:
+    if "client_assertion" in form or "client_secret" in form:
+        raise BadRequest("There must be one kind of credentials.", reason="several_credentials")
+    return authorization.by_token(presented_token(request) or "", now=now)
 
 
 def _by_basic(authorization: Authorization, credentials: str) -> Caller:

@@ -6,9 +6,8 @@ What is private is decided by the services; here is only who is calling.
 from flask import Blueprint, Response, request
 
 from authserver import clock
-from authserver.errors import Forbidden, InvalidRequest
+from authserver.errors import InvalidRequest
 from authserver.protocol import render
-from authserver.protocol.policy import PolicyRequest
 from authserver.protocol.token_request import JWT_BEARER, KNOWN_PARAMETERS, single_values
 from authserver.services.authorization import Authorization
 from authserver.services.diagnosis import Diagnosis
@@ -17,6 +16,7 @@ from authserver.web.callers import caller_of
 from authserver.web.errors import respond
 from authserver.web.forms import form_pairs
 from authserver.web.incoming import of_framework
+from authserver.web.policy_requests import own_request
 from authserver.web.sources import source
 
 
@@ -41,14 +41,15 @@ def diagnosis_blueprint(diagnosis: Diagnosis, receipts: Receipts, authorization:
     @blueprint.get("/auth/receipt/<receipt_id>")
     def receipt(receipt_id: str) -> Response:
         now = clock.now()
-        if not _is_operator("auth-receipt", now):
-            raise Forbidden(detail="receipts are for operators")
+        incoming = of_framework(request)
+        caller = caller_of(incoming, authorization, now=now)
+        authorization.require_operator(caller, own_request(incoming, "auth-receipt"))
         return respond(render.json_answer(receipts.resolve(receipt_id, now=now)))
 
     def _is_operator(interaction: str, now: int) -> bool:
-        caller = caller_of(of_framework(request), authorization, now=now)
-        described = PolicyRequest(method=request.method, path=request.path, interaction=interaction)
-        return authorization.is_operator(caller, described)
+        incoming = of_framework(request)
+        caller = caller_of(incoming, authorization, now=now)
+        return authorization.is_operator(caller, own_request(incoming, interaction))
 
     return blueprint
 

@@ -14,6 +14,7 @@ from authserver.errors import AuthServerError, BadRequest, ContentTooLarge, Meth
 from authserver.protocol import canonical_path, render
 from authserver.protocol.public_addresses import Address
 from authserver.protocol.render import Answer
+from authserver.services.audit_trail import AuditTrail
 from authserver.services.metering import Meter
 from authserver.services.receipts import Receipts
 from authserver.web import errors
@@ -65,6 +66,7 @@ class Surroundings:
     proxies: frozenset[Address]
     https: bool
     max_body: int
+    audit: AuditTrail
 
 
 class DirectPath:
@@ -80,13 +82,15 @@ class DirectPath:
         later = Later(
             exchange.soon,
             finish=lambda finish: exchange.reply(self._made(finish, visit)),
-            finish_in_thread=lambda finish: exchange.in_thread(partial(self._made, finish, visit)),
+            finish_in_thread=lambda finish: exchange.in_thread(
+                partial(self._made, partial(self._recorded, finish, request), visit)
+            ),
         )
         try:
-            answer = self._view.begin(self._incoming(request), now=clock.now(), later=later)
+            answer = self._view.begin(self._incoming(request, visit), now=clock.now(), later=later)
         except Exception:  # noqa: BLE001 -- refused, not at hand or unforeseen: the thread finds it again and says it
             self._use.meter.cache("at_hand", hit=False)
-            exchange.in_thread(partial(self._made, partial(self._ask, request), visit))
+            exchange.in_thread(partial(self._made, partial(self._ask, request, visit), visit))
             return
         self._use.meter.cache("at_hand", hit=True)
         if answer is not None:
@@ -95,16 +99,26 @@ class DirectPath:
     def answer(self, request: DirectRequest) -> Answer:
         """Return the answer, after whatever waiting it takes; raises nothing."""
         visit = _Visit(errors.new_request_id(), clock.ticks())
-        return self._made(partial(self._ask, request), visit)
+        return self._made(partial(self._ask, request, visit), visit)
 
-    def _ask(self, request: DirectRequest) -> Answer:
-        return self._view.answer(self._incoming(request), now=clock.now())
+    def _ask(self, request: DirectRequest, visit: "_Visit") -> Answer:
+        return self._recorded(lambda: self._view.answer(self._incoming(request, visit), now=clock.now()), request)
 
-    def _incoming(self, request: DirectRequest) -> Incoming:
+    def _recorded(self, finish: Finish, request: DirectRequest) -> Answer:
+        """Finish where waiting is allowed: what is refused is recorded before its answer goes out."""
+        try:
+            return finish()
+        except AuthServerError as error:
+            source = of_direct(request, proxies=self._use.proxies, read_body=bytes, request_id="").source
+            self._use.audit.refused(error, path=self._path, now=clock.now(), source=source)
+            raise
+
+    def _incoming(self, request: DirectRequest, visit: "_Visit") -> Incoming:
         incoming = of_direct(
             request,
             proxies=self._use.proxies,
             read_body=lambda: self._body(request, incoming.header("content-length") or ""),
+            request_id=visit.request_id,
         )
         if request.target != self._path:  # which is canonical
             canonical_path.check(incoming.path, raw_target=request.target)

@@ -60,7 +60,8 @@ def refusal(error: AuthServerError, path: str) -> Answer:
     """Log the private side of the error under the request id; return the public side in the format of the path."""
     write = _log.error if error.status >= 500 else _log.info
     write("refused", status=error.status, code=error.oauth_code, reason=error.reason, detail=error.detail)
-    oauth = path.startswith(("/auth/", "/.well-known/"))
+    # The one path below /auth that takes a resource tells of its faults as the registry does, each with its place.
+    oauth = path.startswith(("/auth/", "/.well-known/")) and path != "/auth/test-policy"
     return render.oauth_error(error) if oauth else render.operation_outcome(error)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs, unquote
 
-from flask import Request
+from flask import Request, g
 
 from authserver.protocol import source_address
 from authserver.protocol.public_addresses import Address
@@ -15,10 +15,10 @@ class Incoming:
     """Method, decoded path, query, headers, body and source of a request; nothing of it is trusted.
 
     `target` is the request target as sent, None where the server does not tell it; `source` see
-    protocol.source_address. `read_body` may raise ContentTooLarge.
+    protocol.source_address. `read_body` may raise ContentTooLarge. `request_id` is ours, which the answer carries.
     """
 
-    __slots__ = ("_headers", "method", "path", "query", "read_body", "source", "target")
+    __slots__ = ("_headers", "method", "path", "query", "read_body", "request_id", "source", "target")
 
     def __init__(
         self,
@@ -30,9 +30,11 @@ class Incoming:
         source: str,
         read_body: Callable[[], bytes],
         target: str | None = None,
+        request_id: str = "",
     ) -> None:
         self.method, self.path, self.query, self.target = method, path, query, target
         self.source, self.read_body, self._headers = source, read_body, headers
+        self.request_id = request_id
 
     def header(self, name: str) -> str | None:
         """Return the header with this lower-case name, None without it.
@@ -44,6 +46,10 @@ class Incoming:
     def has_any(self, names: frozenset[str]) -> bool:
         """Say whether a header with one of these lower-case names was sent."""
         return not names.isdisjoint(self._headers)
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Return every header, by its lower-case name."""
+        return tuple(self._headers.items())
 
     def query_names(self) -> frozenset[str]:
         """Return the names of the query parameters, decoded."""
@@ -61,10 +67,13 @@ def of_framework(request: Request) -> Incoming:
         headers={name.lower(): value for name, value in request.headers},
         source=sources.source(request),
         read_body=lambda: request.get_data(cache=False),
+        request_id=g.get("request_id", ""),
     )
 
 
-def of_direct(request: DirectRequest, *, proxies: frozenset[Address], read_body: Callable[[], bytes]) -> Incoming:
+def of_direct(
+    request: DirectRequest, *, proxies: frozenset[Address], read_body: Callable[[], bytes], request_id: str
+) -> Incoming:
     """Return a request that comes without the framework."""
     path, _, query = request.target.partition("?")
     headers = _joined(request.headers)
@@ -76,6 +85,7 @@ def of_direct(request: DirectRequest, *, proxies: frozenset[Address], read_body:
         source=source_address.source_of(request.peer, _forwarded(headers), proxies=proxies),
         read_body=read_body,
         target=request.target,
+        request_id=request_id,
     )
 
 

@@ -3,8 +3,8 @@
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -13,24 +13,27 @@ from werkzeug.http import parse_accept_header
 
 from authserver import clock
 from authserver.errors import InsufficientScope, InvalidClient, InvalidRequest, LoginRequired
-from authserver.protocol import render, signed_introspection, strict_json
-from authserver.protocol.policy import PolicyRequest
+from authserver.protocol import policy_request, render, signed_introspection, strict_json
+from authserver.protocol.policy_request import PolicyRequest
 from authserver.protocol.render import Answer
 from authserver.protocol.scopes import INTROSPECT
 from authserver.protocol.token_request import KNOWN_PARAMETERS, single_values
 from authserver.services.at_hand import Present
 from authserver.services.authorization import Authorization
+from authserver.services.key_uses import GRAIN_SECONDS
+from authserver.services.limits import Limits
 from authserver.services.token_introspection import TokenIntrospection
-from authserver.web.callers import caller_of
+from authserver.web.callers import caller_of, proven_caller
 from authserver.web.direct_path import Later
 from authserver.web.errors import respond
 from authserver.web.forms import form_pairs
 from authserver.web.incoming import Incoming, of_framework
+from authserver.web.policy_requests import own_request
 
 MAX_SAID = 10_000
 """Answers that are kept to be said again; the one not asked for longest goes first."""
 
-_TELLING = ("authorization", "content-type", "content-encoding", "accept")
+_TELLING = ("authorization", "x-api-key", "content-type", "content-encoding", "accept")
 """The headers that the answer depends on. No header has a line break in it, and these come before the body."""
 
 _PARAMETERS = KNOWN_PARAMETERS | {"token", "token_type_hint", "request"}
@@ -53,30 +56,39 @@ class IntrospectView:
         if signed and request.header("authorization") is None and "client_assertion" not in form:
             # RFC 9701 section 5: a signed answer names its caller, so without one the request is a 400.
             raise InvalidClient(detail="a signed answer was asked for without credentials", reason="login_required")
-        caller = caller_of(request, self._authorization, now=now, form=form)
+        caller = proven_caller(request, self._authorization, now=now, form=form)
+        own = own_request(request, "auth-introspect")
         try:
-            self._authorization.require_name(caller, _own(request, "auth-introspect"), scope=INTROSPECT)
+            self._authorization.require_name(caller, own, scope=INTROSPECT)
         except InsufficientScope as error:
             # RFC 7662 section 2.3: a bearer token with too little privilege is a 401.
-            raise LoginRequired(detail=error.detail, reason=error.reason) from error
-        described = _described_request(form)
+            refused = LoginRequired(detail=error.detail, reason=error.reason)
+            refused.client_id = error.client_id
+            raise refused from error
+        described = _described_request(form, request.request_id)
         # An operator is bound by no scope; the policies allowed the question already.
         operator = caller.scopes is None
         answer = self._introspection.introspect(
             _token(form), caller=caller.client, request=described, report=operator, now=now
         )
+        self._authorization.limits.served(caller.client.id)
         if signed:
             jwt = self._introspection.signed(answer, caller=caller.client, now=now)
-            return Judged(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE))
+            return Judged(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE), caller.client.id)
         # A caller's own token or assertion has an end of its own; a secret is as good as the registration.
-        return Judged(render.json_answer(answer), answer.get("exp", 0) if _is_basic(request) else 0)
+        # What is said again may not depend on what the request's name does not tell: its source, other headers.
+        lasting = _is_basic(request) and self._authorization.allows_whatever(caller, own)
+        # A refusal is not said again: each has a record under the request id of its own answer (row X23).
+        lasting = lasting and answer.get("policy_decision", {}).get("allowed") is not False
+        return Judged(render.json_answer(answer), caller.client.id, _good_until(answer, now) if lasting else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An answer. Until `good_until` (epoch seconds) the same request gets the same, while nothing else changes."""
+    """An answer to this caller. Until `good_until` (epoch seconds) the same request gets it again."""
 
     answer: Answer
+    caller_id: str
     good_until: int = 0
 
 
@@ -88,8 +100,16 @@ class QuickIntrospectView:
     """
 
     def __init__(
-        self, asking: IntrospectView, *, at_hand: IntrospectView, present: Present, key_set: Callable[[], object]
+        self,
+        asking: IntrospectView,
+        *,
+        at_hand: IntrospectView,
+        present: Present,
+        key_set: Callable[[], object],
+        limits: Limits,
     ) -> None:
+        """`at_hand` counts nobody: its answers are counted here, and what it cannot answer by `asking`."""
+        self._limits = limits
         self._asking, self._at_hand, self._present, self._key_set = asking, at_hand, present, key_set
         self._said: OrderedDict[bytes, tuple[int, object, Judged]] = OrderedDict()
         self._secret = secrets.token_bytes(32)
@@ -104,12 +124,17 @@ class QuickIntrospectView:
         said = self._said.get(name)
         if said is not None and said[0] == number and said[1] is key_set and now < said[2].good_until:
             self._said.move_to_end(name)
-            return said[2].answer
+            return self._counted(said[2])
         judged = self._at_hand.judge(request, now=now)
         if judged.good_until:
             self._said[name] = number, key_set, judged
             while len(self._said) > MAX_SAID:
                 self._said.popitem(last=False)
+        return self._counted(judged)
+
+    def _counted(self, judged: Judged) -> Answer:
+        self._limits.admit(judged.caller_id)
+        self._limits.served(judged.caller_id)
         return judged.answer
 
     def _name(self, request: Incoming) -> bytes:
@@ -129,11 +154,18 @@ def revocation_blueprint(introspection: TokenIntrospection, authorization: Autho
         now, form = clock.now(), single_values(form_pairs(incoming), known=_PARAMETERS)
         caller = caller_of(incoming, authorization, now=now, form=form)
         # RFC 7009 section 2.1: a client revokes its own tokens; only an operator revokes another's.
-        operator = authorization.is_operator(caller, _own(incoming, "auth-revoke"))
-        introspection.revoke(_token(form), owner=None if operator else caller.client, now=now)
+        operator = authorization.is_operator(caller, own_request(incoming, "auth-revoke"))
+        owner = None if operator else caller.client
+        introspection.revoke(_token(form), owner=owner, caller=caller.client, now=now)
         return respond(render.json_answer({}))
 
     return blueprint
+
+
+def _good_until(answer: Mapping[str, Any], now: int) -> int:
+    """Return until when nothing but a change can change the answer; one about an API key also counts as its use."""
+    ends: int = answer.get("exp", 0)
+    return min(ends, now - now % GRAIN_SECONDS + GRAIN_SECONDS) if "environment" in answer else ends
 
 
 def _is_basic(request: Incoming) -> bool:
@@ -150,38 +182,18 @@ def _wants_jwt(request: Incoming) -> bool:
     return named and accepted[signed_introspection.MEDIA_TYPE] >= max(accepted[render.JSON], 0.001)
 
 
-def _own(request: Incoming, interaction: str) -> PolicyRequest:
-    return PolicyRequest(method=request.method, path=request.path, interaction=interaction)
-
-
 def _token(form: dict[str, str]) -> str:
     if not form.get("token"):
         raise InvalidRequest("The parameter token is missing.", reason="token_missing")
     return form["token"]
 
 
-def _described_request(form: dict[str, str]) -> PolicyRequest | None:
+def _described_request(form: dict[str, str], request_id: str) -> PolicyRequest | None:
     """Read the parameter `request`: the JSON description of what the caller is about to serve."""
     if "request" not in form:
         return None
     try:
-        described = strict_json.loads(form["request"].encode("utf-8"))
-        return _policy_request(described)
-    except (strict_json.MalformedJson, TypeError, ValueError, KeyError, AttributeError) as error:
+        described = policy_request.from_description(strict_json.loads(form["request"].encode("utf-8")))
+        return replace(described, id=request_id)
+    except strict_json.MalformedJson as error:
         raise InvalidRequest("The parameter request is not a description of a request.") from error
-
-
-def _policy_request(described: dict[str, Any]) -> PolicyRequest:
-    names = {name: described.get(name) for name in ("interaction", "resource_type", "resource_id")}
-    parameters = tuple((name, value) for name, value in described.get("parameters", []))
-    texts = [described["method"], described["path"], *(text for pair in parameters for text in pair)]
-    if not all(isinstance(text, str) for text in [*texts, *(x for x in names.values() if x is not None)]):
-        raise ValueError("every part of the description is text")
-    return PolicyRequest(
-        method=described["method"],
-        path=described["path"],
-        parameters=parameters,
-        interaction=names["interaction"] or "",
-        resource_type=names["resource_type"],
-        resource_id=names["resource_id"],
-    )

@@ -7,13 +7,13 @@ from flask import Blueprint, Response, request
 from authserver import clock
 from authserver.errors import BadRequest, InvalidClientMetadata, TokenRequired, UnsupportedMediaType
 from authserver.protocol import render, strict_json
-from authserver.protocol.policy import PolicyRequest
 from authserver.protocol.scopes import REGISTER
 from authserver.services.authorization import Authorization
 from authserver.services.dynamic_registration import DynamicRegistration
-from authserver.web.callers import authorization_header
+from authserver.web.callers import authorization_header, caller_of
 from authserver.web.errors import respond
 from authserver.web.incoming import of_framework
+from authserver.web.policy_requests import own_request
 from authserver.web.verify import REALM
 
 
@@ -23,12 +23,12 @@ def registration_blueprint(registration: DynamicRegistration, authorization: Aut
 
     @blueprint.post("/auth/register")
     def register() -> Response:
-        header = authorization_header(of_framework(request))
+        incoming = of_framework(request)
+        header = authorization_header(incoming)
         if header is None or header[0] != "bearer":
             raise TokenRequired(detail="registration without an initial token", headers={"WWW-Authenticate": REALM})
-        caller = authorization.by_token(header[1], now=clock.now())
-        own = PolicyRequest(method=request.method, path=request.path, interaction="auth-register")
-        authorization.require_name(caller, own, scope=REGISTER)
+        caller = caller_of(incoming, authorization, now=clock.now())
+        authorization.require_name(caller, own_request(incoming, "auth-register"), scope=REGISTER)
         registered = registration.register(_metadata(), registrar=caller.client, now=clock.now_microseconds())
         return respond(render.json_answer(registered, status=201))
 

@@ -1,32 +1,19 @@
-"""The registry over HTTP: PUT, GET, DELETE of Client and AccessPolicy, and what ends a client's tokens."""
-
-from datetime import UTC, datetime
-from typing import Any
+"""The registry over HTTP: read, search, create, change and delete Clients and AccessPolicies; end a client's tokens."""
 
 from flask import Blueprint, Response, request
-from werkzeug.http import http_date
 
 from authserver import clock
-from authserver.errors import (
-    BadRequest,
-    InvalidResource,
-    Issue,
-    NotFound,
-    NotSupported,
-    UnsupportedMediaType,
-    VersionConflict,
-)
-from authserver.protocol import render, strict_json
-from authserver.protocol.client import RESOURCE_ID
-from authserver.protocol.policy import PolicyRequest
-from authserver.services.authorization import Authorization, Caller
+from authserver.protocol import registry_search, render
+from authserver.services.authorization import Authorization
+from authserver.services.conditional_changes import ConditionalChanges
 from authserver.services.ports import ACCESS_POLICY, CLIENT, StoredResource
-from authserver.services.registration import Registration, representation
-from authserver.web.callers import caller_of
+from authserver.services.registration import Registration
+from authserver.services.registry_view import RegistryView
+from authserver.web import resource_requests
 from authserver.web.errors import respond
-from authserver.web.incoming import of_framework
+from authserver.web.resource_answers import ResourceAnswers
+from authserver.web.resource_requests import Door, json_body, patch_body, version_to_match
 
-_JSON_TYPES = ("application/json", "application/fhir+json")
 _TYPES = f"any({CLIENT}, {ACCESS_POLICY})"
 
 
@@ -34,143 +21,126 @@ class Resources:
     """The views; each proves the caller, asks whether it may, and hands over to the registration."""
 
     def __init__(self, registration: Registration, authorization: Authorization, *, issuer: str) -> None:
-        self._registration, self._authorization, self._issuer = registration, authorization, issuer
+        self._registration, self._door, self._answers = registration, Door(authorization), ResourceAnswers(issuer)
 
     def search(self, resource_type: str) -> Response:
-        """GET /Client: every resource of the type as a searchset Bundle."""
-        self._caller(resource_type, None, interaction="search-type", letter="s")
-        if request.args:
-            name = sorted(request.args)[0][:64]
-            raise NotSupported("Search parameters are not supported here yet.", detail=f"parameter {name!r}")
-        found = self._registration.current(resource_type)
-        entries = [self._entry(stored) for stored in found]
-        bundle = {"resourceType": "Bundle", "type": "searchset", "total": len(found), "entry": entries}
-        return respond(render.json_answer(bundle))
+        """GET /Client: a page of what matches, as a searchset Bundle."""
+        registration = self._open(resource_type, None, interaction="search-type", letter="s")[1]
+        search = registry_search.parse(resource_type, list(request.args.items(multi=True)))
+        found = RegistryView(registration.store).search(resource_type, search)
+        return self._answers.found(resource_type, search, found)
 
     def read(self, resource_type: str, resource_id: str) -> Response:
         """GET /Client/{id}."""
-        self._caller(resource_type, resource_id, interaction="read", letter="r")
-        return self._shown(self._registration.get(resource_type, resource_id))
+        registration = self._open(resource_type, resource_id, interaction="read", letter="r")[1]
+        return self._answers.shown(registration.get(resource_type, resource_id))
+
+    def create(self, resource_type: str) -> Response:
+        """POST /Client: 201; the body's id, or a random one."""
+        actor, registration = self._open(resource_type, None, interaction="create", letter="c")
+        stored = ConditionalChanges(registration).create(
+            resource_type, json_body(resource_type), actor=actor, now=clock.now_microseconds()
+        )
+        return self._answers.changed(stored, status=201)
 
     def put(self, resource_type: str, resource_id: str) -> Response:
         """PUT /Client/{id}: 201 for a new id, 200 for a new version."""
-        caller = self._caller(resource_type, resource_id, interaction="update", letter="u")
-        stored = self._registration.put(
+        actor, registration = self._open(resource_type, resource_id, interaction="update", letter="u")
+        stored = registration.put(
             resource_type,
             resource_id,
-            _json_body(resource_type),
-            actor=caller.client.id,
+            json_body(resource_type),
+            actor=actor,
             now=clock.now_microseconds(),
-            if_match=self._if_match(resource_type, resource_id),
-            revoke_tokens=_revoke_tokens(resource_type),
+            if_match=version_to_match(registration, resource_type, resource_id),
+            revoke_tokens=resource_requests.revoke_tokens(resource_type),
         )
-        created = stored.created_at == stored.last_updated
-        return self._shown(stored, status=201 if created else 200)
+        return self._put(stored)
+
+    def put_where(self, resource_type: str) -> Response:
+        """PUT /Client?criteria: none matches, 201; one, 200; several, 412."""
+        actor, registration = self._open(resource_type, None, interaction="update", letter="us")
+        search = registry_search.criteria(resource_type, list(request.args.items(multi=True)))
+        body, now = json_body(resource_type), clock.now_microseconds()
+        return self._put(ConditionalChanges(registration).put(resource_type, search, body, actor=actor, now=now))
+
+    def patch(self, resource_type: str, resource_id: str) -> Response:
+        """PATCH /Client/{id} with a JSON Patch."""
+        actor, registration = self._open(resource_type, resource_id, interaction="patch", letter="u")
+        stored = ConditionalChanges(registration).patch(
+            resource_type,
+            resource_id,
+            patch_body(resource_type),
+            actor=actor,
+            now=clock.now_microseconds(),
+            if_match=version_to_match(registration, resource_type, resource_id),
+        )
+        return self._answers.changed(stored)
 
     def delete(self, resource_type: str, resource_id: str) -> Response:
-        """DELETE /Client/{id}: 200 with the last version, 204 when there is none."""
-        caller = self._caller(resource_type, resource_id, interaction="delete", letter="d")
-        stored = self._registration.delete(
+        """DELETE /Client/{id}: 200 with the last version, 204 when there is none or `_no-content=true`."""
+        actor, registration = self._open(resource_type, resource_id, interaction="delete", letter="d")
+        without_body = resource_requests.flag("_no-content")
+        stored = registration.delete(
             resource_type,
             resource_id,
-            actor=caller.client.id,
+            actor=actor,
             now=clock.now_microseconds(),
-            if_match=self._if_match(resource_type, resource_id),
+            if_match=version_to_match(registration, resource_type, resource_id),
         )
-        return Response(status=204) if stored is None else self._shown(stored)
+        return self._deleted(None if without_body else stored)
+
+    def delete_where(self, resource_type: str) -> Response:
+        """DELETE /Client?criteria: none matches, 204; one, as by its id; several, 412."""
+        actor, registration = self._open(resource_type, None, interaction="delete", letter="ds")
+        without_body = resource_requests.flag("_no-content")
+        search = registry_search.criteria(resource_type, resource_requests.pairs_without("_no-content"))
+        now = clock.now_microseconds()
+        stored = ConditionalChanges(registration).delete(resource_type, search, actor=actor, now=now)
+        return self._deleted(None if without_body else stored)
 
     def revoke_tokens(self, resource_id: str) -> Response:
         """POST /Client/{id}/$revoke-tokens: every access token of the client is dead when this answers."""
-        caller = self._caller(CLIENT, resource_id, interaction="client-revoke-tokens", letter="u")
-        self._registration.revoke_tokens(resource_id, actor=caller.client.id)
+        actor, registration = self._open(CLIENT, resource_id, interaction="client-revoke-tokens", letter="u")
+        registration.revoke_tokens(resource_id, actor=actor, now=clock.now_microseconds())
         return respond(render.informed("Every access token issued to this client until now is revoked."))
 
     def flush_keys(self, resource_id: str) -> Response:
         """POST /Client/{id}/$flush-keys: no process uses a key fetched before this answers."""
-        caller = self._caller(CLIENT, resource_id, interaction="client-flush-keys", letter="u")
-        self._registration.flush_keys(resource_id, actor=caller.client.id, now=clock.now_microseconds())
+        actor, registration = self._open(CLIENT, resource_id, interaction="client-flush-keys", letter="u")
+        registration.flush_keys(resource_id, actor=actor, now=clock.now_microseconds())
         return respond(render.informed("Keys fetched for this client until now are used no more."))
 
-    def _caller(self, resource_type: str, resource_id: str | None, *, interaction: str, letter: str) -> Caller:
-        caller = caller_of(of_framework(request), self._authorization, now=clock.now())
-        described = PolicyRequest(
-            method=request.method,
-            path=request.path,
-            parameters=tuple(request.args.items(multi=True)),
-            interaction=interaction,
-            resource_type=resource_type,
-            resource_id=resource_id,
-        )
-        self._authorization.require_resource(caller, described, letter=letter)
-        if resource_id is not None and RESOURCE_ID.fullmatch(resource_id) is None:
-            raise NotFound(detail="no legal id")
-        return caller
+    def _open(
+        self, resource_type: str, resource_id: str | None, *, interaction: str, letter: str
+    ) -> tuple[str, Registration]:
+        """Return who is let in, and the registry as it may see and change it."""
+        caller = self._door.require(resource_type, resource_id, interaction=interaction, letter=letter)
+        return caller.client.id, self._registration.seen_by(caller.client)
 
-    def _if_match(self, resource_type: str, resource_id: str) -> int | None:
-        """Return the version named by If-Match; `*` means whatever is there now (RFC 9110 section 13.1.1)."""
-        value = request.headers.get("If-Match")
-        if value is None:
-            return None
-        if value == "*":
-            try:
-                return self._registration.get(resource_type, resource_id).version_id
-            except NotFound as error:
-                raise VersionConflict("There is no version to match.") from error
-        digits = value.removeprefix("W/").strip('"')
-        if not digits.isdecimal() or len(digits) > 18:
-            raise BadRequest('If-Match must name a version, for example W/"3".')
-        return int(digits)
+    def _put(self, stored: StoredResource) -> Response:
+        created = stored.created_at == stored.last_updated
+        return self._answers.changed(stored, status=201 if created else 200)
 
-    def _entry(self, stored: StoredResource) -> dict[str, Any]:
-        url = self._url(stored)
-        return {"fullUrl": url, "resource": representation(stored), "search": {"mode": "match"}}
-
-    def _url(self, stored: StoredResource) -> str:
-        return f"{self._issuer}/{stored.resource_type}/{stored.id}"
-
-    def _shown(self, stored: StoredResource, *, status: int = 200) -> Response:
-        answer = render.json_answer(representation(stored), status=status)
-        changed = datetime.fromtimestamp(stored.last_updated // 1_000_000, UTC)
-        answer.headers.update({"ETag": f'W/"{stored.version_id}"', "Last-Modified": http_date(changed)})
-        if request.method == "PUT":
-            answer.headers["Location"] = self._url(stored)
-        return respond(answer)
+    def _deleted(self, shown: StoredResource | None) -> Response:
+        return Response(status=204) if shown is None else self._answers.shown(shown)
 
 
 def resources_blueprint(registration: Registration, authorization: Authorization, *, issuer: str) -> Blueprint:
     """Return the registry's paths."""
     blueprint, views = Blueprint("resources", __name__), Resources(registration, authorization, issuer=issuer)
     instance = f"/<{_TYPES}:resource_type>/<resource_id>"
-    blueprint.add_url_rule(f"/<{_TYPES}:resource_type>", "search", views.search, methods=["GET"])
+    every = f"/<{_TYPES}:resource_type>"
+    blueprint.add_url_rule(every, "search", views.search, methods=["GET"])
+    blueprint.add_url_rule(every, "create", views.create, methods=["POST"])
+    blueprint.add_url_rule(every, "put_where", views.put_where, methods=["PUT"])
+    blueprint.add_url_rule(every, "delete_where", views.delete_where, methods=["DELETE"])
     blueprint.add_url_rule(instance, "read", views.read, methods=["GET"])
     blueprint.add_url_rule(instance, "put", views.put, methods=["PUT"])
+    blueprint.add_url_rule(instance, "patch", views.patch, methods=["PATCH"])
     blueprint.add_url_rule(instance, "delete", views.delete, methods=["DELETE"])
     operation = f"/{CLIENT}/<resource_id>/$revoke-tokens"
     blueprint.add_url_rule(operation, "revoke_tokens", views.revoke_tokens, methods=["POST"])
     flush = f"/{CLIENT}/<resource_id>/$flush-keys"
     blueprint.add_url_rule(flush, "flush_keys", views.flush_keys, methods=["POST"])
     return blueprint
-
-
-def _revoke_tokens(resource_type: str) -> bool:
-    """Read the query parameter of a PUT of a Client by which the tokens end with the change."""
-    values = request.args.getlist("revoke-tokens")
-    if not values:
-        return False
-    if resource_type != CLIENT or values not in (["true"], ["false"]):
-        raise BadRequest("The parameter revoke-tokens is true or false, once, and for a Client.")
-    return values == ["true"]
-
-
-def _json_body(resource_type: str) -> dict[str, Any]:
-    if request.mimetype not in _JSON_TYPES:
-        raise UnsupportedMediaType
-    try:
-        body = strict_json.loads(request.get_data(cache=False))
-    except strict_json.DuplicateMember as error:
-        raise InvalidResource((Issue(resource_type, str(error), "structure"),)) from error
-    except strict_json.MalformedJson as error:
-        raise BadRequest(f"The body is not acceptable JSON: {error}.", reason="json_malformed") from error
-    if not isinstance(body, dict):
-        raise BadRequest("The body must be a JSON object.", reason="json_malformed")
-    return body

@@ -1,15 +1,16 @@
 """GET /auth/verify: forward-auth for nginx, Traefik, Caddy and Envoy. A proxy gets 200, 401 or 403, never a riddle."""
 
 import re
+from dataclasses import replace
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from authserver import clock
 from authserver.errors import AuthServerError, BadRequest, InsufficientScope, InvalidToken, TokenRequired
 from authserver.protocol import forwarded_request, render
 from authserver.protocol.forwarded_request import ForwardedRequest
 from authserver.services.forward_auth import ForwardAuth
-from authserver.web.callers import authorization_header
+from authserver.web.callers import presented_token
 from authserver.web.errors import respond
 from authserver.web.incoming import of_framework
 
@@ -56,12 +57,18 @@ def _from_headers() -> ForwardedRequest:
     return forwarded_request.parse(methods[0], targets[0])
 
 
+def _whole(described: ForwardedRequest) -> ForwardedRequest:
+    """Add what the proxy passes on of the client's request beside method and target."""
+    incoming = of_framework(request)
+    return replace(described, headers=incoming.headers(), remote_addr=incoming.source)
+
+
 def _answer(forward_auth: ForwardAuth, described: ForwardedRequest) -> Response:
-    header = authorization_header(of_framework(request))
-    if header is None or header[0] != "bearer":
+    token = presented_token(of_framework(request))
+    if token is None:
         raise TokenRequired(detail="forward-auth without a bearer token", headers={"WWW-Authenticate": REALM})
     try:
-        verified = forward_auth.verify(header[1], described, now=clock.now())
+        verified = forward_auth.verify(token, _whole(described), now=clock.now(), request_id=g.request_id)
     except (InvalidToken, InsufficientScope) as error:
         raise _in_our_realm(error) from error
     response = respond(render.json_answer({}))

@@ -207,9 +207,9 @@ from authserver.adapters.sql.stores import SqlStores
 stores = SqlStores(open_engine(sys.argv[1]))
 while stores.changes.at_hand() is None:
     time.sleep(0.01)
-print("ready", flush=True)
 sys.setswitchinterval(10)  # the watch gets no turn until the questions are over
-last = time.monotonic()
+last = time.monotonic()  # before the line that lets the process be stopped: the pause is seen wherever it begins
+print("ready", flush=True)
 while True:
     now, at_hand = time.monotonic(), stores.changes.at_hand()
     if now - last > 0.5:

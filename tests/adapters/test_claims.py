@@ -13,7 +13,7 @@ from authserver.adapters.sql.claims import GROUP, MAX_WAITING
 from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
-from authserver.services.ports import ClaimOutcome, ClaimQueue
+from authserver.services.claim_queue import ClaimOutcome, ClaimQueue
 from tests.postgres import PostgresCluster
 
 Stores = MemoryStores | SqlStores

@@ -4,10 +4,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedIndex
 
 from authserver.adapters.sql.engine import open_engine
-from authserver.adapters.sql.schema import current_revision, is_current, upgrade
+from authserver.adapters.sql.revision import current_revision, is_current
+from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
 from authserver.adapters.sql.tables import metadata
 from authserver.errors import StorageUnavailable
@@ -54,11 +55,16 @@ def _definition(connection: Connection) -> dict[str, tuple[object, ...]]:
             [_column(column) for column in found.get_columns(table)],
             found.get_pk_constraint(table),
             sorted(map(str, found.get_foreign_keys(table))),
-            sorted(map(str, found.get_indexes(table))),
+            sorted(map(_index, found.get_indexes(table))),
             without_rowid.get(table),
         )
         for table in metadata.tables
     }
+
+
+def _index(index: ReflectedIndex) -> str:
+    options = {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+    return f"{index['name']} {index['column_names']} {index['unique']} {sorted(options.items())}"
 
 
 def _column(column: ReflectedColumn) -> tuple[object, ...]:
@@ -74,7 +80,7 @@ def test_empty_database_is_not_current_and_is_after_the_upgrade(database_url: st
 
     after = (current_revision(engine), is_current(engine))
     engine.dispose()
-    assert (before, after) == ((None, False), ("0005", True))
+    assert (before, after) == ((None, False), ("0008", True))
 
 
 def test_second_upgrade_changes_nothing(database_url: str) -> None:
@@ -109,7 +115,17 @@ def test_tokens_alive_at_the_upgrade_live_on(database_url: str) -> None:
     engine = open_engine(database_url)
     upgrade(engine)
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE registry_change"))
+        later = (
+            "audit_event",
+            "audit_head",
+            "audit_checkpoint",
+            "spending",
+            "api_key_use",
+            "decision",
+            "registry_change",
+        )
+        for table in later:
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("DROP TABLE database_era"))
         connection.execute(text("DROP INDEX ix_revoked_jti_change"))
         connection.execute(text("ALTER TABLE revoked_jti DROP COLUMN change"))
@@ -144,5 +160,10 @@ def test_used_jtis_are_purged_and_links_found_by_index(database_url: str) -> Non
         ("revoked_jti", ("until",)),
         ("revoked_jti", ("change",)),
         ("receipt", ("until",)),
+        ("decision", ("until",)),
         ("resource_link", ("resource_type", "id")),
+        ("audit_event", ("at",)),
+        ("audit_event", ("agent", "sequence")),
+        ("audit_event", ("entity", "sequence")),
+        ("audit_event", ("tenant", "sequence")),
     }

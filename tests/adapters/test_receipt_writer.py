@@ -120,3 +120,16 @@ def test_a_writer_without_receipts_has_no_thread() -> None:
     writer.stop()
 
     assert writer.find("a") is None
+
+
+def test_what_is_noted_twice_is_written_once() -> None:
+    """A request that is tried where nothing may wait, and then where it may, has one id."""
+    store = CountingStore()
+    writer = ReceiptWriter(store, interval=60)
+
+    writer.note(receipt("a"))
+    writer.note(receipt("a", reason="another"))
+    writer.flush()
+
+    assert (store.batches, store.get("a"), writer.dropped) == ([1], receipt("a"), 0)
+    writer.stop()

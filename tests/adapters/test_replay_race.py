@@ -20,7 +20,8 @@ import pytest
 from sqlalchemy import text
 
 from authserver.adapters.sql.engine import open_engine
-from authserver.adapters.sql.schema import is_current, upgrade
+from authserver.adapters.sql.revision import is_current
+from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
 from authserver.errors import StorageUnavailable, VersionConflict
 from tests.postgres import PostgresCluster

@@ -1,6 +1,7 @@
 """One suite for every implementation of the stores: memory, SQLite, PostgreSQL."""
 
 import stat
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from authserver.adapters.sql.jtis import BATCH
 from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
 from authserver.errors import StorageUnavailable, VersionConflict
-from authserver.services.ports import StoredResource
+from authserver.services.ports import AlreadyExists, HistoryPosition, StoredResource
 from tests.postgres import PostgresCluster
 
 Stores = MemoryStores | SqlStores
@@ -165,6 +166,144 @@ def test_generation_never_returns_to_a_former_value(stores: Stores) -> None:
         stores.resources.delete("Client", "acme", now=life)
 
     assert generations == [1, 2, 3]
+
+
+# Pages of history
+
+
+def history_of_two(stores: Stores) -> None:
+    """Store a1 (1,000), b1 and b2 (2,000), a2 (3,000), then delete b (4,000)."""
+    stores.resources.put("Client", "a", {"n": 1}, now=1_000)
+    stores.resources.put("Client", "b", {"n": 1}, now=2_000)
+    stores.resources.put("Client", "b", {"n": 2}, now=2_000)
+    stores.resources.put("Client", "a", {"n": 2}, now=3_000)
+    stores.resources.delete("Client", "b", now=4_000)
+    stores.resources.put("AccessPolicy", "a", {}, now=9_000)
+
+
+def places(found: Sequence[StoredResource]) -> list[str]:
+    return [f"{version.id}{version.version_id}" for version in found]
+
+
+def test_a_version_is_found_by_its_number(stores: Stores) -> None:
+    """Row X14: vread, a deletion too."""
+    history_of_two(stores)
+
+    found = [stores.resources.version("Client", "b", number) for number in (1, 2, 3, 4)]
+
+    assert [version and (version.body, version.deleted) for version in found] == [
+        ({"n": 1}, False),
+        ({"n": 2}, False),
+        ({}, True),
+        None,
+    ]
+    assert stores.resources.version("Client", "never", 1) is None
+
+
+def test_history_of_a_type_is_by_moment_newest_first(stores: Stores) -> None:
+    """Row X14: deletions included; versions of one moment by id and number."""
+    history_of_two(stores)
+
+    found = stores.resources.versions("Client", limit=100)
+
+    assert places(found) == ["b3", "a2", "b2", "b1", "a1"]
+    assert [version.deleted for version in found] == [True, False, False, False, False]
+
+
+def test_history_of_one_resource_is_by_version(stores: Stores) -> None:
+    """Row X14: also where a clock was set back in between."""
+    for number, moment in enumerate((5_000, 1_000, 3_000)):
+        stores.resources.put("Client", "a", {"n": number}, now=moment)
+
+    assert places(stores.resources.versions("Client", "a", limit=100)) == ["a3", "a2", "a1"]
+
+
+@pytest.mark.parametrize("resource_id", [None, "b"])
+def test_pages_of_history_join_without_gap_or_overlap(stores: Stores, resource_id: str | None) -> None:
+    """Row X14: by the place of the last version, and by offset."""
+    history_of_two(stores)
+    whole = places(stores.resources.versions("Client", resource_id, limit=100))
+
+    pages: list[str] = []
+    before = None
+    while page := stores.resources.versions("Client", resource_id, limit=1, before=before):
+        pages += places(page)
+        before = HistoryPosition(page[-1].last_updated, page[-1].id, page[-1].version_id)
+    by_offset = [stores.resources.versions("Client", resource_id, limit=2, offset=offset) for offset in (0, 2, 4)]
+
+    assert pages == whole
+    assert [place for page in by_offset for place in places(page)] == whole
+
+
+def test_history_since_a_moment_has_that_moment(stores: Stores) -> None:
+    """Row X14, `_since`."""
+    history_of_two(stores)
+
+    found = [places(stores.resources.versions("Client", None, limit=9, since=since)) for since in (2_000, 2_001, 9_000)]
+
+    assert found == [["b3", "a2", "b2", "b1"], ["b3", "a2"], []]
+    assert places(stores.resources.versions("Client", "b", limit=9, since=2_001)) == ["b3"]
+
+
+# Creating
+
+
+def test_only_new_never_replaces(stores: Stores) -> None:
+    """Registry rule: POST with an id in use is a conflict; a deleted id is free again."""
+    stores.resources.put("Client", "acme", FIRST.body, now=1_000, only_new=True)
+
+    with pytest.raises(AlreadyExists):
+        stores.resources.put("Client", "acme", {}, now=2_000, only_new=True)
+    kept = list(stores.resources.history("Client", "acme"))
+    stores.resources.delete("Client", "acme", now=3_000)
+
+    assert kept == [FIRST]
+    assert stores.resources.put("Client", "acme", {}, now=4_000, only_new=True).generation == 2
+
+
+def test_of_creations_at_once_one_wins(stores: Stores) -> None:
+    """Registry rule, by real threads."""
+
+    def create(number: int) -> bool:
+        try:
+            stores.resources.put("Client", "acme", {"n": number}, now=number, only_new=True)
+        except AlreadyExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(create, range(16)))
+
+    assert (sum(won), len(stores.resources.history("Client", "acme"))) == (1, 1)
+
+
+def test_of_changes_at_once_with_if_match_one_wins(stores: Stores) -> None:
+    """Row X13, threat G04: administrators who saw the same version, by real threads."""
+    stores.resources.put("Client", "acme", FIRST.body, now=1_000)
+
+    def change(number: int) -> bool:
+        try:
+            stores.resources.put("Client", "acme", {"n": number}, now=2_000, if_match=1)
+        except VersionConflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(change, range(16)))
+
+    current = stores.resources.get("Client", "acme")
+    assert current is not None
+    assert (sum(won), current.version_id, current.body) == (1, 2, {"n": won.index(True)})
+
+
+def test_of_changes_at_once_without_if_match_history_shows_all(stores: Stores) -> None:
+    """Row X13: none is lost without a trace."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: stores.resources.put("Client", "acme", {"n": n}, now=1_000), range(16)))
+
+    history = list(stores.resources.history("Client", "acme"))
+    assert [version.version_id for version in history] == list(range(16, 0, -1))
+    assert sorted(version.body["n"] for version in history) == list(range(16))
 
 
 # Preconditions

@@ -22,9 +22,13 @@ LOOPBACK = "127.0.0.1"
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return this environment without any setting of ours, then with these."""
+    """Return this environment without any setting of ours, then with these; refusals have no limit unless they say one.
+
+    A test sends more hostile requests from one address than any address should.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTHSERVER_", "COV_"))}
-    return {**kept, "PYTHONPATH": str(PACKAGE_ROOT), "PYTHONWARNINGS": "default", **variables}
+    unlimited = {"AUTHSERVER_CLIENT_FAILURES": "0", "AUTHSERVER_SOURCE_FAILURES": "0"}
+    return {**kept, **unlimited, "PYTHONPATH": str(PACKAGE_ROOT), "PYTHONWARNINGS": "default", **variables}
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from authserver.adapters.key_files import KeyFilesError
-from authserver.adapters.sql import schema
+from authserver.adapters.sql import revision
 from authserver.adapters.sql.engine import open_engine
 from authserver.cli import configuration
 from authserver.cli.configuration import Configuration
@@ -140,7 +140,7 @@ def test_upgrade_is_not_refused_on_a_current_schema() -> None:
     prepare(load(), "auth")
     engine = open_engine(load().settings.database_url)
 
-    current = schema.is_current(engine)
+    current = revision.is_current(engine)
     engine.dispose()
 
     assert current

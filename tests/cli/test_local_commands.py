@@ -76,7 +76,13 @@ def test_purge_forgets_what_has_expired_and_nothing_else(invoke: Invoke) -> None
 
     claimed_again = [stores.replay_guard.claim("clinic", jti, until=present + 9) for jti in ("old", "current")]
     stores.close()
-    assert json.loads(result.stdout) == {"used_assertions": 1, "revocations": 1, "receipts": 0}
+    assert json.loads(result.stdout) == {
+        "used_assertions": 1,
+        "revocations": 1,
+        "receipts": 0,
+        "decisions": 0,
+        "audit_records": 0,
+    }
     assert claimed_again == [True, False]
 
 

@@ -31,7 +31,7 @@ def test_purging_once_forgets_both_kinds() -> None:
     stores.replay_guard.claim("clinic", "current", until=NOW)
     stores.revocations.revoke("1.old", until=NOW - 1)
 
-    purged = purge_once(stores.replay_guard, stores.revocations, stores.receipts, now=NOW)
+    purged = purge_once(stores.replay_guard, stores.revocations, stores.receipts, decisions=stores.decisions, now=NOW)
 
     assert purged == Purged(used_assertions=1, revocations=1, receipts=0)
     assert stores.replay_guard.claim("clinic", "current", until=NOW) is False
@@ -40,7 +40,7 @@ def test_purging_once_forgets_both_kinds() -> None:
 def test_error_does_not_end_the_purger() -> None:
     guard, stores = Failing(), MemoryStores()
 
-    with Purger(guard, stores.revocations, stores.receipts, interval=0.01, now=lambda: NOW):
+    with Purger(guard, stores.revocations, stores.receipts, decisions=stores.decisions, interval=0.01, now=lambda: NOW):
         went_on = guard.asked_again.wait(5)
 
     assert went_on
@@ -50,7 +50,9 @@ def test_error_does_not_end_the_purger() -> None:
 def test_stopped_purger_leaves_no_thread() -> None:
     guard = Failing()
     stores = MemoryStores()
-    purger = Purger(guard, stores.revocations, stores.receipts, interval=0.01, now=lambda: NOW)
+    purger = Purger(
+        guard, stores.revocations, stores.receipts, decisions=stores.decisions, interval=0.01, now=lambda: NOW
+    )
     purger.start()
     guard.asked_again.wait(5)
 

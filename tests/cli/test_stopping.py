@@ -126,7 +126,10 @@ def test_ctrl_c_does_not_drain(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_not_ready_until_there_is_space_again(tmp_path: Path) -> None:
-    """Fault 5: writes fail as on a full disk; what cannot be counted is lost, and no restart is needed afterwards."""
+    """Fault 5: writes fail as on a full disk; what cannot be counted is lost, and no restart is needed afterwards.
+
+    Row X25: a refusal that cannot be recorded in the audit is a 503 as well.
+    """
     with serving(tmp_path, "auth", "--dev") as server:
         (worker,) = children(server)
         found = [readiness(server)]
@@ -141,10 +144,11 @@ def test_a_full_disk_is_not_ready_until_there_is_space_again(tmp_path: Path) -> 
         resource.prlimit(worker, resource.RLIMIT_FSIZE, limits)
         recovered = statuses_until(server, 200)
 
-        assert (found, others, children(server)) == ([200], (200, 401), [worker])
+        assert (found, others, children(server)) == ([200], (200, 503), [worker])
         assert full | recovered == {200, 503}
         assert room > 65_536
         assert "storage_not_writable" in server.logged
+        assert "audit_unavailable" in server.logged
         assert "Traceback" not in server.logged
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from authserver.errors import BadRequest, IntrospectionUnavailable, InvalidToken, TokenRequired
 from authserver.fhir.access import Caller
-from authserver.fhir.bearer import BearerAuthentication
+from authserver.fhir.bearer import BearerAuthentication, credentials
 from authserver.fhir.introspection import DirectIntrospection
-from authserver.protocol import scopes
+from authserver.protocol import api_key, scopes
 from tests.fhir.builders import BASE, ISSUER, FakeIntrospection, make_answer
 
 NOW = 1_000_000
@@ -144,3 +144,33 @@ def test_an_introspection_that_fails_lets_nobody_in() -> None:
 
     with pytest.raises(IntrospectionUnavailable):
         authentication.caller(["Bearer good"], REQUEST, now=NOW)
+
+
+KEY = api_key.compose("live", "0" * 12, "1" * 32)
+
+
+def test_an_api_key_goes_the_same_way_as_a_token() -> None:
+    """C2: `x-api-key` yields the same Caller."""
+    found = [credentials([], [KEY]), credentials(["Bearer good"], []), credentials([], [])]
+
+    assert found == [[f"Bearer {KEY}"], ["Bearer good"], []]
+
+
+@pytest.mark.parametrize(
+    ("authorization", "keys"), [(["Bearer good"], [KEY]), ([], [KEY, KEY]), ([], [f"{KEY},{KEY}"])]
+)
+def test_an_api_key_beside_other_credentials_is_refused(authorization: list[str], keys: list[str]) -> None:
+    """Threat F09."""
+    with pytest.raises(BadRequest) as refused:
+        credentials(authorization, keys)
+
+    assert refused.value.reason == "several_credentials"
+
+
+@pytest.mark.parametrize("text", ["", "good", KEY[:-1], f"{KEY} "])
+def test_an_api_key_of_the_wrong_shape_is_known_without_asking(text: str) -> None:
+    """C2: INVALID_KEY_FORMAT."""
+    with pytest.raises(InvalidToken) as refused:
+        credentials([], [text])
+
+    assert (refused.value.reason, refused.value.public) == ("api_key_format", "The API key has the wrong shape.")

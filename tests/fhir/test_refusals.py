@@ -93,6 +93,21 @@ def test_a_token_without_a_policy_is_403(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "carried"),
+    [("0123456789abcdef", "0123456789abcdef"), ("short", None), ("a\r\nSet-Cookie: b", None), (7, None), (None, None)],
+)
+def test_a_refusal_of_the_policies_carries_the_id_of_the_decision(
+    client: FlaskClient, introspection: FakeIntrospection, told: object, carried: str | None
+) -> None:
+    """Row X23: as introspection told it, if it can be an id."""
+    introspection.answers["good"] = make_answer(policy_decision={"allowed": False, "decision": told})
+
+    response = client.get("/fhir/Observation", headers=bearer())
+
+    assert (response.status_code, response.headers.get("X-Decision-Id")) == (403, carried)
+
+
+@pytest.mark.parametrize(
     ("method", "path", "letter"),
     [
         ("POST", "/fhir/Observation", "c"),

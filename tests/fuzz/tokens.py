@@ -51,7 +51,7 @@ def open_authentication() -> ClientAuthentication:
     store.put(CLIENT, CLIENT_ID, client_resource(), now=NOW)
     published = {"keys": [pair(algorithm).jwk for algorithm in ALGORITHMS]}
     return ClientAuthentication(
-        Registry(store, MemoryChanges(), rules=rules, audit_log=RecordingAuditLog()),
+        Registry(store, MemoryChanges(), nearby=store, rules=rules, audit_log=RecordingAuditLog()),
         StaticJwks({JWKS_URI: published}),
         MemoryReplayGuard(),
         expected=Expected(ISSUER, frozenset({ISSUER, TOKEN_URL})),

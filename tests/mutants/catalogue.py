@@ -19,6 +19,8 @@ _SEARCHES = "tests/fhir/test_linked_search.py tests/fhir/store/test_links.py"
 _CLIENTS = "tests/protocol/test_client.py"
 _ISSUANCE = "tests/services/test_token_issuance.py"
 _STORES = "tests/adapters/test_stores.py"
+_POLICIES = "tests/protocol/test_policy.py tests/protocol/test_policy_engines.py tests/protocol/test_matcho.py"
+_DOORS = "tests/services/test_policy_decisions.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,101 @@ def _of(module: str, tests: str, *rows: tuple[str, str, str, str]) -> list[Mutan
     return [Mutant(name, threats, f"authserver/{module}", old, new, tests) for name, threats, old, new in rows]
 
 
+_KEYS_OF_CALLERS = "tests/protocol/test_api_key.py tests/services/test_api_keys.py tests/web/test_api_keys.py"
 MUTANTS: list[Mutant] = [
+    *_of(
+        "protocol/api_key.py",
+        _KEYS_OF_CALLERS,
+        (
+            "any checksum",
+            "C2",
+            "if match is None or _checksum(text[:-CHECKSUM_LENGTH]) != match[3]:",
+            "if match is None:",
+        ),
+        ("any secret of a key", "C2 G01", "or not compare_digest(presented.digest, key.digest):", "or False:"),
+        ("a live key as a test key", "C2", "or key.environment != presented.environment or", "or"),
+        ("revoked keys", "C2", "    if key.revoked:\n", "    if False:\n"),
+        ("expired keys", "C2", "    if now >= key.expires_at:\n", "    if False:\n"),
+        (
+            "keys of a client that is not active",
+            "X31 E10",
+            "if client is None or not client.active or",
+            "if client is None or",
+        ),
+        ("keys of a former registration", "X31 X50", " or client.generation != key.client_generation:", ":"),
+        ("test keys see live data", "C2", "if environment == TEST else client.tenant", "if False else client.tenant"),
+        (
+            "scopes beyond the client's",
+            "X31",
+            'problem = None if fits else "goes beyond the scopes that the client registered"',
+            "problem = None if fits else None",
+        ),
+        (
+            "scopes that the client lost",
+            "X31",
+            "return scopes.grant(key.scope, client.scope, wildcard_types=wildcard_types)",
+            "return key.scope",
+        ),
+    ),
+    *_of(
+        "services/limits.py",
+        "tests/services/test_limits.py tests/web/test_limits.py",
+        ("a limit on the rate is none", "X54", "        if wait > 0:\n", "        if False:\n"),
+        ("a limit on failures is none", "X26 X54", "        if wait == 0:\n", "        if True:\n"),
+        (
+            "limited by a name that is only claimed",
+            "X54",
+            "proven = None if isinstance(error, InvalidClient) else error.client_id",
+            "proven = error.client_id",
+        ),
+        ("limited for a missing credential", "X26", ' or error.reason == "login_required"', ""),
+        ("limited for a fault of ours", "X26", "return error.status >= 500 or isinstance", "return isinstance"),
+        (
+            "a limit without a bound on memory",
+            "X54",
+            "            if len(whole_at) > self._max_kept:\n",
+            "            if False:\n",
+        ),
+        ("a limit that never comes back", "X54", "(now if owed_until < now else owed_until)", "owed_until + 1_000"),
+    ),
+    *_of(
+        "services/limit_exchange.py",
+        "tests/adapters/test_limit_exchange.py",
+        ("a limit that counts a notice twice", "X54", "if number > self._heard[member]:", "if True:"),
+        ("a limit that hears of what is over", "X54", "since=now - FRESH_SECONDS", "since=0"),
+    ),
+    *_of(
+        "services/client_authentication.py",
+        "tests/web/test_limits.py",
+        ("an assertion used up by a limit", "X54", "        self.limits.admit(proof.client.id)\n", ""),
+    ),
+    *_of(
+        "web/token.py",
+        "tests/web/test_limits.py",
+        (
+            "no limit on the fast path of tokens",
+            "X54",
+            "            self._limits.admit(proof.client.id)\n",
+            "            pass\n",
+        ),
+    ),
+    *_of(
+        "services/token_issuance.py",
+        "tests/web/test_limits.py",
+        ("no limit counts a token", "X54", "        self.authentication.limits.served(client.id)\n", ""),
+        (
+            "no limit on the slow path of tokens",
+            "X54",
+            "        self.authentication.limits.admit(proof.client.id)\n",
+            "",
+        ),
+    ),
+    *_of(
+        "web/introspect.py",
+        "tests/web/test_limits.py",
+        ("no limit on the fast path of introspection", "X54", "        self._limits.admit(judged.caller_id)\n", ""),
+        ("no limit counts an introspection", "X54", "        self._limits.served(judged.caller_id)\n", ""),
+    ),
     *_of(
         "protocol/jose.py",
         f"{_ASSERTIONS} tests/protocol/test_jose.py",
@@ -191,7 +287,7 @@ MUTANTS: list[Mutant] = [
         ("any exponent", "A07", "    if not _exponent_is_good(e, rules):\n", "    if False:\n"),
         ("small factors", "A07", "if math.gcd(n, _SMALL_PRODUCT) != 1:", "if False:"),
         ("ROCA", "A07", "if all(n % prime in residues for prime, residues in _ROCA_RESIDUES):", "if False:"),
-        ("close primes", "A07", "    if _has_close_primes(n):\n", "    if False:\n"),
+        ("close primes", "A07", "    if has_close_factors(n):\n", "    if False:\n"),
         ("even exponents", "A07", "and e % 2 == 1 and", "and"),
     ),
     *_of(
@@ -339,13 +435,25 @@ MUTANTS: list[Mutant] = [
             "if caller.scopes is not None and not scopes.permitted(",
             "if False and not scopes.permitted(",
         ),
-        ("policies do not limit callers", "G07", "if not self._decide(caller, request).allowed:", "if False:"),
+        ("policies do not limit callers", "G07", "        if not decision.allowed:\n", "        if False:\n"),
     ),
     *_of(
         "web/callers.py",
         _CALLERS,
         ("several credentials", "F09", 'if "," in value:', "if False:"),
         ("tokens in the query", "F09", 'if "access_token" in request.query_names():', "if False:"),
+    ),
+    *_of(
+        "web/callers.py",
+        "tests/web/test_api_keys.py",
+        ("a key beside a header", "F09", 'if header is not None or "," in key:', 'if "," in key:'),
+        ("two keys", "F09", 'if header is not None or "," in key:', "if header is not None:"),
+        ("a token as a key", "F09", "return key if api_key.is_meant(key) else api_key.PREFIX", "return key"),
+    ),
+    *_of(
+        "web/introspect.py",
+        "tests/web/test_api_keys.py",
+        ("an answer for other credentials", "F09", '"authorization", "x-api-key",', '"authorization",'),
     ),
     *_of(
         "protocol/canonical_path.py",
@@ -442,8 +550,8 @@ MUTANTS: list[Mutant] = [
         (
             "own changes of the file go unnoticed",
             "X46 X50",
-            '        with self._lock:\n            self._good_until = float("-inf")',
-            "        pass",
+            '"""Read it anew next time."""\n        with self._lock:\n            self._good_until = float("-inf")',
+            '"""Read it anew next time."""',
         ),
     ),
     *_of(
@@ -568,7 +676,7 @@ MUTANTS: list[Mutant] = [
             "policies do not limit patients' data",
             "G07",
             """        if not caller.policy_allows:
-            return Deny(Forbidden())
+            return Deny(_by_policy(caller))
         if not request.served:
             return Deny(MethodNotAllowed(request.allow) if""",
             """        if not request.served:
@@ -583,7 +691,7 @@ MUTANTS: list[Mutant] = [
             "policies do not limit exports",
             "H10",
             """        if not caller.policy_allows:
-            return Deny(Forbidden())
+            return Deny(_by_policy(caller))
         if not request.served:
             return Deny(MethodNotAllowed(request.allow))""",
             """        if not request.served:
@@ -807,5 +915,474 @@ MUTANTS: list[Mutant] = [
         ("a server that takes no writes will do", "fault 8", "if state.read_only:", "if False:"),
         ("fsync may be off", "fault 3", "if not state.fsync:", "if False:"),
         ("pages may be torn", "fault 3", "if not state.full_page_writes:", "if False:"),
+    ),
+    *_of(
+        "services/tenant_store.py",
+        "tests/web/test_registry_tenants.py tests/services/test_tenant_store.py",
+        (
+            "every client is the tenant's",
+            "G02",
+            'return stored.body.get("tenant") == self.tenant\n        links',
+            "return True\n        links",
+        ),
+        ("a policy without links is the tenant's", "G02", "return bool(links) and all(", "return all("),
+        (
+            "one own link makes a policy the tenant's",
+            "G02",
+            "return bool(links) and all(",
+            "return bool(links) and any(",
+        ),
+        ("ids of others may be taken", "G02", "if taken is not None and not self._owns(taken):", "if False:"),
+        (
+            "what changed hands meanwhile is stored over",
+            "G04",
+            "only_new=only_new or (taken is None and if_match is None),",
+            "only_new=only_new,",
+        ),
+        (
+            "what is anothers may be deleted",
+            "G02",
+            "        mine = self.get(resource_type, resource_id)\n        if mine",
+            "        mine = self.store.get(resource_type, resource_id)\n        if mine",
+        ),
+    ),
+    *_of(
+        "services/registration.py",
+        "tests/web/test_registry_tenants.py",
+        ("a tenant registers for others", "G02", "if self.tenant is not None and not own:", "if False:"),
+        ("a tenant's policy may be for everybody", "G02", "own=UNLINKED not in filed", "own=True"),
+    ),
+    *_of(
+        "protocol/json_patch.py",
+        "tests/web/test_conditional_changes.py",
+        ("what is reserved can be patched", "G02", "if first in RESERVED:", "if False:"),
+        ("the whole resource can be patched", "G02", 'if not pointer.startswith("/"):', "if False:"),
+        ("a patch may grow", "G02", "if len(written) > MAX_BYTES:", "if False:"),
+        ("any number of operations", "G02", "if len(patch) > MAX_OPERATIONS:", "if False:"),
+    ),
+    *_of(
+        "protocol/strict_yaml.py",
+        "tests/protocol/test_strict_yaml.py",
+        (
+            "aliases are taken",
+            "G02",
+            'if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:',
+            "if False:",
+        ),
+        ("tags are taken", "G02", 'if getattr(event, "tag", None) is not None:', "if False:"),
+        ("the last of two equal keys counts", "G02", "if name in members:", "if False:"),
+        ("any depth", "G02", "if depth > MAX_DEPTH:", "if False:"),
+        ("merge keys are taken", "G02", 'or (event.value == "<<" and event.style is None)', ""),
+    ),
+    *_of(
+        "protocol/registry_search.py",
+        "tests/web/test_registry_search.py tests/web/test_conditional_changes.py",
+        ("unknown parameters are passed over", "G02", "if name not in known and name not in _RESULT:", "if False:"),
+        ("a conditional change needs no criteria", "G04", "    if not pairs:\n", "    if False:\n"),
+    ),
+    *_of(
+        "services/conditional_changes.py",
+        "tests/web/test_conditional_changes.py",
+        ("the first of several matches is changed", "G04", "if len(found) > 1:", "if False:"),
+        ("a patch minds no If-Match", "G04", "if if_match is not None and if_match != before.version_id:", "if False:"),
+    ),
+    *_of(
+        "adapters/sql/resources.py",
+        _STORES,
+        ("creating replaces", "G04", "if change.only_new and before is not None and not before.deleted:", "if False:"),
+    ),
+    *_of(
+        "protocol/policy.py",
+        f"{_POLICIES} {_DOORS}",
+        (
+            "a rule that fails allows",
+            "G07",
+            "            failed.append(policy.id)\n            continue\n",
+            "            failed.append(policy.id)\n            allowed = True\n",
+        ),
+        ("links are passed over", "G10", "return unlinked or client.id in", "return True or client.id in"),
+        (
+            "links to clients by their beginning",
+            "G10",
+            "client.id in self.clients",
+            "any(c.startswith(client.id) for c in self.clients)",
+        ),
+        ("links to operations are for all", "G10", "or operation in self.operations", "or self.operations"),
+        (
+            "faults of a condition are taken",
+            "G07",
+            "issues = [*found, *_misspelled_links",
+            "issues = [*_misspelled_links",
+        ),
+        ("misspelled links are taken", "G02", 'if get_close_matches(name.lower(), ["link"], cutoff=0.7):', "if False:"),
+    ),
+    *_of(
+        "protocol/policy_reader.py",
+        _POLICIES,
+        (
+            "conditions of another engine are taken",
+            "G07",
+            "if name in body and name not in _CONDITIONS_OF[engine]:",
+            "if False:",
+        ),
+        ("and beside or", "G07", "if len(operators) != 1:", "if not operators:"),
+        ("an empty and", "G07", "if not isinstance(given, list) or not given:", "if not isinstance(given, list):"),
+        ("parts without end", "G09", "if depth >= MAX_DEPTH or self._parts > MAX_PARTS:", "if False:"),
+        (
+            "parts with links",
+            "G07",
+            'for name in part.keys() - {"engine", "description", *_CONDITIONS}:',
+            "for name in ():",
+        ),
+    ),
+    *_of(
+        "protocol/policy_rules.py",
+        _POLICIES,
+        (
+            "or for and",
+            "G08",
+            'return all(verdicts) if self.operator == "and" else any(verdicts)',
+            "return any(verdicts)",
+        ),
+        (
+            "schemas see empty members",
+            "G08",
+            "return self.schema.allows(case.pruned)",
+            "return self.schema.allows(case.document)",
+        ),
+    ),
+    *_of(
+        "protocol/policy_request.py",
+        f"tests/protocol/test_policy_request.py {_POLICIES} tests/protocol/test_path_forms.py {_DOORS}",
+        ("HEAD is another method", "G06", '"get" if method == "head" else method', "method"),
+        ("the slash at the end counts", "G05", 'return path.removesuffix("/") or "/"', "return path"),
+        (
+            "the query names the route",
+            "G05",
+            "for pair in request.parameters if pair[0] not in ROUTE_PARAMETERS",
+            "for pair in request.parameters",
+        ),
+        ("the last of repeated parameters", "G08", "values[0] if len(values) == 1 else values", "values[-1]"),
+        ("policies see credentials", "F08", "if name not in CREDENTIALS}", "}"),
+        ("any path is described", "G05", "    canonical_path.check(request.path, raw_target=None)\n", ""),
+        ("a query in the path", "G05", 'or set("?#") & set(described["path"])', ""),
+        ("bodies of any size", "G09", 'if values_of(described.get("body")) > MAX_BODY_VALUES:', "if False:"),
+        ("one header twice", "G05", " or len(dict(headers)) != len(headers):", ":"),
+        ("the registry by FHIR's operations", "G01", "if request.resource_type in _REGISTRY_TYPES:", "if False:"),
+    ),
+    *_of(
+        "protocol/matcho.py",
+        "tests/protocol/test_matcho.py",
+        (
+            "missing equals missing",
+            "G08",
+            "if there is None or not same(there, here.value):",
+            "if not same(there, here.value):",
+        ),
+        ("null is among the allowed", "G08", "if here.value is None or not any(same(value", "if not any(same(value"),
+        ("every element of none", "G08", "        if not elements:\n", "        if False:\n"),
+        (
+            "a reference that is none slips through not",
+            "G08",
+            "        if target is None:\n",
+            "        if False:\n",
+        ),
+        ("not is not", "G08", "        if fits(self.node, here):\n", "        if not fits(self.node, here):\n"),
+    ),
+    *_of(
+        "protocol/matcho_values.py",
+        "tests/protocol/test_matcho.py",
+        ("true is one", "G08", "if isinstance(left, bool) or isinstance(right, bool):", "if False:"),
+    ),
+    *_of(
+        "protocol/matcho_reader.py",
+        "tests/protocol/test_policy.py tests/protocol/test_matcho.py",
+        (
+            "an empty pattern",
+            "G07",
+            "if not isinstance(pattern, Mapping) or not pattern:",
+            "if not isinstance(pattern, Mapping):",
+        ),
+        (
+            "members that requests have not",
+            "G07",
+            "if self._roots is not None and name not in self._roots:",
+            "if False:",
+        ),
+        (
+            "the caller says what is allowed",
+            "G07",
+            "if self._roots is not None and keys[0] in self._roots - _GIVEN:",
+            "if False:",
+        ),
+        ("a choice beside other keys", "G07", 'if "$one-of" in pattern and len(pattern) > 1:', "if False:"),
+        ("patterns without end", "G09", "if self._nodes > MAX_NODES or depth > MAX_DEPTH:", "if False:"),
+        ("any number of expressions", "G09", "if self._regexes > MAX_REGEXES:", "if False:"),
+    ),
+    *_of(
+        "protocol/linear_regex.py",
+        "tests/protocol/test_linear_regex.py",
+        ("expressions of any length", "G09", "if len(source) > MAX_LENGTH:", "if False:"),
+        ("expressions of any memory", "G09", "_MAX_MEMORY = 1 << 20", "_MAX_MEMORY = 1 << 30"),
+    ),
+    *_of(
+        "protocol/schema_reader.py",
+        "tests/protocol/test_policy.py",
+        ("keywords without effect", "G07", "if name not in self._known:", "if False:"),
+        ("references anywhere", "G07", 'if resolve(self._root, schema["$ref"]) is None:', "if False:"),
+        ("what stands beside a reference", "G07", "if self._draft == DRAFT_7 and beside:", "if False:"),
+        ("schemas without end", "G09", "    if size > MAX_SIZE:\n", "    if False:\n"),
+        (
+            "endless references",
+            "G09",
+            "    except RecursionError:\n        yield Issue(path",
+            "    except RecursionError:\n        return\n        yield Issue(path",
+        ),
+    ),
+    *_of(
+        "protocol/policy_schema.py",
+        "tests/protocol/test_policy_engines.py",
+        (
+            "other members are allowed",
+            "G08",
+            "            if inner is False:\n",
+            "            if inner is False:\n                continue\n            if False:\n",
+        ),
+    ),
+    *_of(
+        "protocol/forwarded_request.py",
+        "tests/protocol/test_path_forms.py",
+        ("a base in another case", "G05", "if _is_below(request.path.lower(), base.lower()):", "if False:"),
+        ("a type in another case", "G05", "if segments and segments[0] not in KNOWN_TYPES and", "if False and"),
+    ),
+    *_of(
+        "services/registry.py",
+        _DOORS,
+        ("a link outlives its client", "G10", "replace(policy, clients=frozenset())", "policy"),
+    ),
+    *_of(
+        "services/policy_decisions.py",
+        _DOORS,
+        ("a policy that fails is not told of", "G07", "for failed in decision.failed:", "for failed in ():"),
+    ),
+    *_of(
+        "web/introspect.py",
+        "tests/web/test_at_hand.py",
+        (
+            "an answer is said again whatever a policy looks at",
+            "G05",
+            "_is_basic(request) and self._authorization.allows_whatever(caller, own)",
+            "_is_basic(request)",
+        ),
+    ),
+    *_of(
+        "protocol/policy.py",
+        "tests/protocol/test_policy.py",
+        (
+            "a policy in the shadow allows",
+            "G07",
+            "return (policy for policy in _candidates(policies, client, request) if not policy.shadow)",
+            "return _candidates(policies, client, request)",
+        ),
+        ("no policy is in the shadow", "G07", 'shadow = read.mode == "shadow"', "shadow = False"),
+    ),
+    *_of(
+        "protocol/decision_record.py",
+        "tests/protocol/test_decision_record.py",
+        ("paths are recorded as they are", "F08", 'part if part in _WORDS or not part else "{id}"', "part"),
+        ("parameters of any name", "F08", "for name in given if _NAME.fullmatch(name)", "for name in given"),
+        ("names in bodies are recorded", "F08", 'if root == "body":', "if False:"),
+        ("what was there is recorded", "F08", '"expected": _expected(one.expected)', '"expected": one.but'),
+        ("methods of any name", "F08", 'request.method if request.method in _METHODS else "other"', "request.method"),
+        (
+            "types of any name",
+            "F08",
+            "request.resource_type if request.resource_type in _TYPES else None",
+            "request.resource_type",
+        ),
+        ("verdicts without end", "G09", "for one in verdicts[:MAX_VERDICTS]", "for one in verdicts"),
+    ),
+    *_of(
+        "protocol/policy_impact.py",
+        "tests/protocol/test_policy_impact.py",
+        ("verdicts of another text count", "G07", 'return bool(said["version"] == policy.version)', "return True"),
+        ("the shadow of another allows", "G07", ' and said.get("mode") != SHADOW', ""),
+        ("allowed is newly allowed", "G07", "    return not record.allowed\n", "    return True\n"),
+    ),
+    *_of(
+        "services/policy_decisions.py",
+        "tests/services/test_decisions.py",
+        ("records outlive their time", "F08", "if found is None or found.until < self.now():", "if found is None:"),
+        (
+            "every allowed request is written",
+            "F03",
+            "if last is not None and last <= now < last + SAMPLE_SECONDS:",
+            "if False:",
+        ),
+        (
+            "samples end when the clock is set back",
+            "B14",
+            "last is not None and last <= now <",
+            "last is not None and now <",
+        ),
+        ("kinds without end", "F03", "if len(self._last) > MAX_SAMPLED:", "if False:"),
+    ),
+    *_of(
+        "services/access_evaluation.py",
+        "tests/web/test_access_evaluation.py",
+        (
+            "disabled clients may do what policies allow",
+            "X50",
+            "client is None or not client.active or",
+            "client is None or",
+        ),
+        (
+            "a tenant is asked about by another",
+            "F02",
+            "return caller.tenant is None or client.tenant == caller.tenant",
+            "return True",
+        ),
+        ("clients for others are asked about", "F02", "if limited and not limited &", "if False and not limited &"),
+    ),
+    *_of(
+        "web/access_evaluation.py",
+        "tests/web/test_access_evaluation.py",
+        (
+            "anybody asks",
+            "G01",
+            'own_request(incoming, "access-evaluation"), scope=INTROSPECT)\n',
+            'own_request(incoming, "access-evaluation"), scope=INTROSPECT) if False else None\n',
+        ),
+    ),
+    *_of(
+        "protocol/access_evaluation.py",
+        "tests/protocol/test_access_evaluation.py",
+        ("users are taken for clients", "G02", 'if _text(body, "subject", "type").lower() != _CLIENT:', "if False:"),
+        ("ids with slashes", "G05", "if RESOURCE_ID.fullmatch(resource_id) is None:", "if False:"),
+        ("types of any name are asked about", "G05", "if resource_type not in KNOWN_TYPES and", "if False and"),
+    ),
+    *_of(
+        "web/policy_records.py",
+        "tests/web/test_policy_records.py",
+        ("anybody reads decisions", "G01", "        authorization.require_operator(caller, described)\n", ""),
+    ),
+    *_of(
+        "services/authorization.py",
+        "tests/web/test_policy_records.py",
+        (
+            "a caller bound by scopes is an operator",
+            "G01",
+            "        if caller.scopes is not None:\n            raise Forbidden(detail",
+            "        if False:\n            raise Forbidden(detail",
+        ),
+    ),
+    *_of(
+        "web/introspect.py",
+        "tests/web/test_policy_records.py",
+        (
+            "a refusal is said again",
+            "G07",
+            'lasting = lasting and answer.get("policy_decision", {}).get("allowed") is not False',
+            "lasting = bool(lasting)",
+        ),
+    ),
+    *_of(
+        "fhir/bearer.py",
+        "tests/fhir/test_refusals.py",
+        (
+            "any text becomes a header",
+            "E13",
+            "isinstance(named, str) and _DECISION_ID.fullmatch(named)",
+            "isinstance(named, str)",
+        ),
+    ),
+    *_of(
+        "web/policy_tools.py",
+        "tests/web/test_policy_tools.py",
+        (
+            "anybody tries policies",
+            "G01",
+            "        authorization.require_operator(caller, own_request(incoming, interaction))\n",
+            "",
+        ),
+        (
+            "resources of any size are matched",
+            "G09",
+            "if values_of([resource, context]) > MAX_BODY_VALUES:",
+            "if False:",
+        ),
+    ),
+    *_of(
+        "services/policy_trial.py",
+        "tests/web/test_policy_tools.py",
+        ("members without effect are tried", "G07", "    if issues:\n", "    if False:\n"),
+    ),
+    *_of(
+        "protocol/audit_chain.py",
+        "tests/protocol/test_audit_chain.py",
+        ("an edited record", "X55", "if link(last.hash, found.sequence, found.body) != found.hash:", "if False:"),
+        ("a record that follows another", "X55", "if found.previous != last.hash:", "if False:"),
+        ("a gap in the numbers", "X55", "if found.sequence != last.sequence + 1:", "if False:"),
+        ("columns that say other than the record", "X55", "if found.columns != columns(found.body):", "if False:"),
+        ("a truncated chain", "X55", "if head.sequence > last.sequence or later:", "if later:"),
+        ("a chain shorter than its checkpoint", "X55", "if head.sequence > last.sequence or later:", "if False:"),
+        (
+            "a head of another record",
+            "X55",
+            "if (head.sequence, head.hash) != (last.sequence, last.hash):",
+            "if False:",
+        ),
+        ("a chain written anew", "X55", "if known.get(found.sequence, found.hash) != found.hash:", "if False:"),
+        ("pruned without a signature", "X55", "if head.pruned_sequence > signed.pruned_sequence:", "if False:"),
+        ("no checkpoint for years", "X55", "if found.sequence > covered and", "if False and"),
+    ),
+    *_of(
+        "protocol/audit_diff.py",
+        "tests/protocol/test_audit_diff.py",
+        ("unknown members shown", "G15", "if path not in _SHOWN:", "if False:"),
+    ),
+    *_of(
+        "protocol/audit_record.py",
+        "tests/protocol/test_audit_record.py",
+        (
+            "a replay recorded as a token",
+            "X25",
+            "return self.record if claimed else self._replayed()",
+            "return self.record",
+        ),
+        ("a decision that was made anew", "X25", "if change > self.number:", "if False:"),
+        ("a claimed client as the agent", "X25", "return proven and error.client_id is not None", "return True"),
+    ),
+    *_of(
+        "services/audit_trail.py",
+        "tests/services/test_audit_trail.py tests/web/test_audit_events.py",
+        ("strangers without a limit", "X25", "if admitted >= self._per_minute:", "if False:"),
+        (
+            "a record that was not written",
+            "X25",
+            "except Unavailable as error:\n        # The",
+            "except Unavailable as error:\n        return\n        # The",
+        ),
+    ),
+    *_of(
+        "services/audit_reading.py",
+        "tests/web/test_audit_events.py",
+        (
+            "every tenant's records",
+            "G15",
+            "audit_search.parse(pairs, tenant=caller.tenant)",
+            "audit_search.parse(pairs)",
+        ),
+        ("any tenant's record", "G15", "AuditQuery(tenant=caller.tenant, sequence", "AuditQuery(sequence"),
+    ),
+    *_of(
+        "services/audit_verification.py",
+        "tests/services/test_audit_trail.py",
+        ("a foreign checkpoint", "X55", "if read and read[0] is None:", "if False:"),
+    ),
+    *_of(
+        "adapters/sql/audit_chain.py",
+        "tests/adapters/test_audit_stores.py",
+        ("one chain for each server", "X55", 'LOCK_SQL = f"{_HEAD_SQL} FOR UPDATE"', "LOCK_SQL = _HEAD_SQL"),
     ),
 ]

@@ -1,8 +1,12 @@
 """Which numbers make a good key; the sets of tests/vectors/key_sets.json try them as keys."""
 
-import pytest
+import math
 
-from authserver.protocol.key_policy import KeyRules, has_small_order, rsa_weakness
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authserver.protocol.key_policy import FERMAT_ROUNDS, KeyRules, has_close_factors, has_small_order, rsa_weakness
 from tests.keys import key
 from tests.protocol.weak_keys import modulus
 
@@ -26,6 +30,20 @@ ONLY_65537 = KeyRules()
 def test_a_modulus_is_judged_by_size_factors_and_fingerprint(kind: str, weakness: str | None) -> None:
     """Threat A07."""
     assert rsa_weakness(modulus(kind), 65_537, ONLY_65537) == weakness
+
+
+@given(middle=st.integers(min_value=10**6, max_value=2**600), apart=st.integers(min_value=0, max_value=2**310))
+def test_close_factors_are_found_as_by_taking_every_root(middle: int, apart: int) -> None:
+    """Threat A07: ruling numbers out by their residues changes no judgement."""
+    n = (2 * middle + 1) * (2 * (middle + apart) + 1)
+
+    assert has_close_factors(n) == _fermat(n)
+
+
+def _fermat(n: int) -> bool:
+    start = math.isqrt(n - 1) + 1
+    remainders = (a * a - n for a in range(start, start + FERMAT_ROUNDS))
+    return any(math.isqrt(remainder) ** 2 == remainder for remainder in remainders)
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS384"])

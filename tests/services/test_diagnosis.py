@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from authserver.protocol import account
+from authserver.services.audit_trail import AuditTrail
 from authserver.services.diagnosis import Diagnosis
 from authserver.services.token_issuance import IssuanceRules, TokenIssuance
 from tests.builders import CLIENT_ID, FHIR_BASE, ISSUER, NOW, make_assertion, vectors
@@ -33,7 +34,8 @@ class NoSigner:
 def diagnosis_of(server: Server) -> Diagnosis:
     """Return the diagnosis beside a case's authentication."""
     rules = IssuanceRules(ISSUER, FHIR_BASE, None)
-    return Diagnosis(TokenIssuance(server.authentication, NoSigner(), server.audit_log, rules))
+    audit = AuditTrail(None, server.authentication.registry)
+    return Diagnosis(TokenIssuance(server.authentication, NoSigner(), server.audit_log, rules, audit))
 
 
 def first_failure(told: Mapping[str, Any]) -> str | None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from authserver.errors import InvalidClientMetadata, VersionConflict
+from authserver.errors import InvalidClientMetadata
 from authserver.protocol.client import Client
 from authserver.services.dynamic_registration import DynamicRegistration
-from authserver.services.ports import CLIENT
+from authserver.services.ports import CLIENT, AlreadyExists
 from tests.builders import CLIENT_ID, JWKS_URI, NOW, make_client
 from tests.services.memory_server import Server
 
@@ -48,7 +48,7 @@ def test_an_existing_client_is_never_overwritten(server: Server) -> None:
     """C14: not even if the random id were one that is there."""
     before = server.services.registration.get(CLIENT, CLIENT_ID)
 
-    with pytest.raises(VersionConflict):
+    with pytest.raises(AlreadyExists):
         registering(server, CLIENT_ID).register(
             {"scope": "system/Patient.r", "jwks_uri": JWKS_URI}, registrar=portal(), now=MOMENT
         )

@@ -56,7 +56,7 @@ class Server:
         if algorithms:
             rules = ClientRules(algorithms=algorithms)
         self.authentication = ClientAuthentication(
-            Registry(store, MemoryChanges(), rules=rules, audit_log=self.audit_log),
+            Registry(store, MemoryChanges(), nearby=store, rules=rules, audit_log=self.audit_log),
             self.jwks,
             self.guard,
             expected=Expected(ISSUER, frozenset({ISSUER, TOKEN_URL})),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from authserver.adapters.memory import MemoryResourceStore
+from authserver.services.at_hand import NotAtHand, Present
 from authserver.services.ports import ACCESS_POLICY, CLIENT, UNLINKED, ResourceStore, StoredResource
 from authserver.services.registry import MAX_KEPT, Registry, policy_link
 from tests.builders import CLIENT_ID, NOW, client_resource
@@ -63,11 +64,27 @@ def test_what_is_no_id_is_nobody_and_is_not_asked_for(server: Server, client_id:
     """Threat G03: a database may refuse such text with an error of its own."""
     store = WatchedStore(server.parts.stores.resources)
     rules = server.services.registration.rules
-    registry = Registry(store, server.parts.stores.changes, rules=rules, audit_log=server.parts.audit_log)
+    registry = Registry(store, server.parts.stores.changes, nearby=store, rules=rules, audit_log=server.parts.audit_log)
 
     assert registry.client(client_id) is None
     assert registry.client(CLIENT_ID) is not None
     assert store.asked == [CLIENT_ID]
+
+
+def test_a_client_that_is_near_is_the_one_that_is_asked_for(server: Server, registry: Registry) -> None:
+    """docs/caches.md: read without waiting it is the same value, and what is not there is not kept."""
+    server.register()
+    present = Present(server.parts.stores.changes)
+    present.take_any()
+
+    registry.keep_nearby(CLIENT_ID)
+    near = registry.kept_clients.get(CLIENT_ID, present)
+    for client_id in ("unknown", "no id"):
+        registry.keep_nearby(client_id)
+        with pytest.raises(NotAtHand):
+            registry.kept_clients.get(client_id, present)
+
+    assert near is registry.client(CLIENT_ID)
 
 
 def test_a_client_that_the_settings_no_longer_allow_is_nobody_and_told_of(tmp_path: Path) -> None:
@@ -106,7 +123,7 @@ def test_a_policy_that_cannot_be_read_allows_nothing_and_is_told_of(server: Serv
 
     found = [policy.id for policy in registry.policies_for(client)]
 
-    detail = "AccessPolicy.engine: this engine is unknown; supported: allow"
+    detail = "AccessPolicy.engine: this engine is unknown; supported: allow, matcho, json-schema, complex"
     assert found == ["b"]
     assert server.events[-1] == ("policy_unusable", {"policy": "a", "detail": detail})
 
@@ -118,7 +135,7 @@ def test_only_so_many_clients_are_kept(server: Server, registry: Registry) -> No
         store.put(CLIENT, f"c-{number}", client_resource(), now=NOW)
 
     rules, changes = server.services.registration.rules, server.parts.stores.changes
-    kept_few = Registry(store, changes, rules=rules, audit_log=server.parts.audit_log, max_kept=2)
+    kept_few = Registry(store, changes, nearby=store, rules=rules, audit_log=server.parts.audit_log, max_kept=2)
     compiled = [kept_few.client(f"c-{number}") for number in (0, 1, 2, 0)]
 
     assert compiled[0] is not compiled[3]

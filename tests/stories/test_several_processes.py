@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from authserver.adapters.sql.engine import open_engine
+from authserver.adapters.sql.stores import SqlStores
+from authserver.protocol.audit_search import AuditQuery
 from tests.builders import CLIENT_ID, ROOT_SECRET
-from tests.cli.programs import serving
+from tests.cli.programs import run, serving
 from tests.keys import key
 from tests.postgres import PostgresCluster
 from tests.stories.world import KeyHost, World
@@ -70,3 +73,25 @@ def test_x50_a_change_is_seen_by_every_worker_at_the_next_request(
         after = {world.introspect(token)["active"] for _ in range(20)}
 
     assert (before, after) == ({True}, {False})
+
+
+def test_x55_three_workers_write_one_chain_of_all_that_they_decided(
+    postgres: PostgresCluster, key_host: KeyHost, tmp_path: Path
+) -> None:
+    """X25, X55: a record for each token and each replay, in one chain, checked beside the running workers."""
+    pair, database = key("ES384", "ec-1"), postgres.create_database()
+    variables = {"AUTHSERVER_DATABASE_URL": database, "AUTHSERVER_ROOT_SECRET": ROOT_SECRET}
+    with serving(tmp_path, "auth", "--dev", "--workers", "3", variables=variables) as server:
+        world = World(server)
+        world.register(key_host.open("/jwks.json"))
+        assertions = [world.assertion(pair) for _ in range(5)]
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda n: world.ask(assertions[n % 5]), range(100)))
+        beside = run(tmp_path, "audit", "verify", **variables, AUTHSERVER_DEV="true")
+
+    stores = SqlStores(open_engine(database))
+    tokens = AuditQuery(events=frozenset({"token_issued", "token_refused"}), count=500)
+    found = Counter((one.said["event"], one.said["facts"].get("reason")) for one in stores.audit.search(tokens))
+    stores.close()
+    assert found == {("token_issued", None): 5, ("token_refused", "jti_replayed"): 95}
+    assert (beside.returncode, beside.stderr) == (0, "")

@@ -13,8 +13,10 @@ from freezegun import freeze_time
 
 from authserver import clock
 from authserver.app import Parts, build_services, direct_endpoints
+from authserver.protocol.audit_record import AuditChoice
+from authserver.protocol.audit_search import AuditQuery
 from authserver.protocol.render import Answer
-from authserver.services.ports import ClaimOutcome
+from authserver.services.claim_queue import ClaimOutcome
 from authserver.web.direct import DirectEndpoint, DirectRequest
 from tests.builders import CLIENT_ID, make_assertion, make_settings, token_form
 from tests.http import FORM, OneExchange, Server, basic
@@ -30,10 +32,18 @@ class Meddling:
     queue: Any
     first: Callable[[], object] = lambda: None
 
-    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
+    def submit(
+        self,
+        client_id: str,
+        jti: str,
+        *,
+        until: int,
+        done: Callable[[ClaimOutcome], None],
+        audit: AuditChoice | None = None,
+    ) -> None:
         """Let it happen, then claim."""
         self.first()
-        self.queue.submit(client_id, jti, until=until, done=done)
+        self.queue.submit(client_id, jti, until=until, done=done, audit=audit)
 
     def deliver_by(self, run: Callable[[Callable[[], None]], None]) -> None:
         """As it comes."""
@@ -94,25 +104,37 @@ class Fast:
 
 @pytest.fixture
 def fast(server: Server, parts: Parts, tmp_path: Path) -> Fast:
-    """Endpoints that have everything at hand."""
-    settings = make_settings(tmp_path)
-    claims, keys = Meddling(parts.stores.claims), Keys(parts.signer)
-    stores = _Stores(parts.stores, claims)
-    fast_parts: Any = replace(parts, stores=stores, signer=keys)  # type: ignore[arg-type]
-    endpoints = direct_endpoints(settings, fast_parts, build_services(settings, fast_parts))
-    assert server.put_client(jwks_uri=None, jwks={"keys": [key().jwk]}).status_code == 201
-    fast = Fast(server, endpoints, claims, keys)
+    """Endpoints that have everything at hand, of a database that is another process."""
+    fast = fast_endpoints(server, parts, tmp_path, nearby=Far())
     status, issued = fast.ask()
     assert (status, fast.threads) == (200, 1)
     assert fast.introspect(issued["access_token"])["active"]
     return fast
 
 
-class _Stores:
-    """The stores with another claim queue."""
+def fast_endpoints(server: Server, parts: Parts, folder: Path, *, nearby: Any) -> Fast:
+    """Return endpoints that know nothing yet of the client that is registered."""
+    settings = make_settings(folder)
+    claims, keys = Meddling(parts.stores.claims), Keys(parts.signer)
+    stores = _Stores(parts.stores, claims, nearby)
+    fast_parts: Any = replace(parts, stores=stores, signer=keys)  # type: ignore[arg-type]
+    endpoints = direct_endpoints(settings, fast_parts, build_services(settings, fast_parts))
+    assert server.put_client(jwks_uri=None, jwks={"keys": [key().jwk]}).status_code == 201
+    return Fast(server, endpoints, claims, keys)
 
-    def __init__(self, stores: Any, claims: Meddling) -> None:
-        self._stores, self.claims = stores, claims
+
+class Far:
+    """Nothing is near."""
+
+    def get(self, _resource_type: str, _resource_id: str) -> None:
+        """Know nothing without waiting."""
+
+
+class _Stores:
+    """The stores with another claim queue, and with what is near."""
+
+    def __init__(self, stores: Any, claims: Meddling, nearby: Any) -> None:
+        self._stores, self.claims, self.nearby = stores, claims, nearby
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stores, name)
@@ -122,6 +144,24 @@ def test_a_token_needs_no_waiting_for_a_client_that_is_known(fast: Fast) -> None
     status, issued = fast.ask()
 
     assert (status, issued["token_type"], fast.threads) == (200, "Bearer", 0)
+
+
+def test_a_client_that_is_near_needs_no_waiting_the_first_time(server: Server, parts: Parts, tmp_path: Path) -> None:
+    fast = fast_endpoints(server, parts, tmp_path, nearby=parts.stores.resources)  # type: ignore[attr-defined]
+
+    status, _ = fast.ask()
+
+    assert (status, fast.threads) == (200, 0)
+
+
+def test_a_client_that_is_near_and_ended_gets_no_token(server: Server, parts: Parts, tmp_path: Path) -> None:
+    """X50."""
+    fast = fast_endpoints(server, parts, tmp_path, nearby=parts.stores.resources)  # type: ignore[attr-defined]
+    before = fast.ask()[0]
+
+    fast.server.put_client(jwks_uri=None, jwks={"keys": [key().jwk]}, active=False)
+
+    assert (before, fast.ask()[0]) == (200, 400)
 
 
 def test_an_assertion_is_good_once(fast: Fast) -> None:
@@ -160,21 +200,29 @@ def test_a_client_that_is_deactivated_gets_no_token(fast: Fast) -> None:
     assert fast.ask()[0] == 400
 
 
-def test_a_client_that_ends_between_proof_and_claim_gets_no_token(fast: Fast) -> None:
-    """X50: the claim's transaction tells that something changed."""
+def test_a_client_that_ends_between_proof_and_claim_gets_no_token(fast: Fast, parts: Parts) -> None:
+    """X50: the claim's transaction tells that something changed; the audit has the second decision alone (X25)."""
     fast.claims.first = lambda: fast.operate("DELETE", f"/Client/{CLIENT_ID}")
 
     status, answer = fast.ask()
 
     assert (status, answer["error"], fast.threads) == (400, "invalid_client", 1)
+    assert recorded(parts) == ["token_refused"]
 
 
-def test_a_change_of_something_else_between_proof_and_claim_does_no_harm(fast: Fast) -> None:
+def test_a_change_of_something_else_between_proof_and_claim_does_no_harm(fast: Fast, parts: Parts) -> None:
     fast.claims.first = lambda: fast.operate("PUT", "/Client/other", json={"grant_types": ["basic"]})
 
     status, _ = fast.ask()
 
     assert (status, fast.threads) == (200, 1)
+    assert recorded(parts) == ["token_issued"]
+
+
+def recorded(parts: Parts) -> list[str]:
+    """Return what the audit has of token requests since the fixture's one."""
+    found = parts.stores.audit.search(AuditQuery(events=frozenset({"token_issued", "token_refused"})))
+    return [str(one.said["event"]) for one in found][:-1]
 
 
 def test_an_answer_is_said_again_while_it_is_true(fast: Fast) -> None:
@@ -231,6 +279,28 @@ def test_an_answer_is_said_again_to_nobody_else(fast: Fast) -> None:
     other = fast.introspect(token[:-4] + "AAAA")
 
     assert (wrong, nobody, other) == (401, 401, {"active": False})
+
+
+@pytest.mark.parametrize("condition", [{"headers": {"x-purpose": "care"}}, {"remote-addr": "192.0.2.1"}])
+def test_an_answer_is_not_said_again_where_a_policy_looks_at_more_than_the_question(
+    fast: Fast, condition: dict[str, Any]
+) -> None:
+    """G05, X16: another header or another source is another request to a policy."""
+    client = {"grant_types": ["basic"], "secret": "a secret of the reader"}
+    fast.operate("PUT", "/Client/reader", json=client)
+    link = [{"id": "reader", "resourceType": "Client"}]
+    policy = {"engine": "matcho", "matcho": condition, "link": link}
+    fast.operate("PUT", "/AccessPolicy/reader", json=policy)
+    token, by = fast.ask()[1]["access_token"], basic("reader", "a secret of the reader")
+
+    told = [fast.introspect(token, **by, **{"X-Purpose": "care"}).get("active") for _ in range(2)]
+    fast.operate(
+        "PUT", "/AccessPolicy/reader", json={**policy, "matcho": {**condition, "headers": {"x-purpose": "care"}}}
+    )
+    told += [fast.introspect(token, **by, **{"X-Purpose": "care"}).get("active") for _ in range(2)]
+
+    assert told == [True] * 4
+    assert fast.post(INTROSPECT, {"token": token}, **by)[0] == 403
 
 
 def test_only_so_many_answers_are_kept(fast: Fast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,19 +4,18 @@ On SQLite the count is read by whoever needs it, which takes some microseconds. 
 the time, so that nobody waits for a round trip.
 """
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, bindparam, select
+from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import DBAPICursor
 
 from authserver.adapters.sql.database import Database
-from authserver.adapters.sql.engine import is_sqlite, storage_errors
+from authserver.adapters.sql.engine import is_sqlite
+from authserver.adapters.sql.nearby import FileReader
 from authserver.adapters.sql.tables import registry_change
 from authserver.errors import StorageUnavailable
 
@@ -102,10 +101,9 @@ class FileWatch:
     def __init__(
         self, engine: Engine, *, at_hand_seconds: float, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._engine, self._at_hand_seconds, self._monotonic = engine, at_hand_seconds, monotonic
+        self._reader = FileReader(engine)
+        self._at_hand_seconds, self._monotonic = at_hand_seconds, monotonic
         self._seen, self._good_until = 0, float("-inf")
-        self._connection: PoolProxiedConnection | None = None
-        self._cursor: DBAPICursor | None = None
         self._lock = threading.Lock()
 
     def at_hand(self) -> int | None:
@@ -115,11 +113,9 @@ class FileWatch:
             return self._seen
         with self._lock:
             try:
-                cursor = self._open()
-                cursor.execute(NUMBER_SQL)
-                row = cursor.fetchone()
-            except (sqlite3.Error, StorageUnavailable):
-                self._drop()
+                row = self._reader.first(NUMBER_SQL)
+            except StorageUnavailable:
+                self._good_until = float("-inf")
                 return None
             # In this order, under the lock: changed() waits, and whoever reads without it finds what belongs together.
             self._seen = int(row[0]) if row else 0
@@ -138,21 +134,8 @@ class FileWatch:
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
-            self._drop()
-
-    def _open(self) -> DBAPICursor:
-        if self._cursor is None:
-            with storage_errors():
-                self._connection = self._engine.raw_connection()
-                self._connection.detach()  # the pool may make another in its place
-                self._cursor = self._connection.cursor()
-        return self._cursor
-
-    def _drop(self) -> None:
-        self._good_until = float("-inf")
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = self._cursor = None
+            self._good_until = float("-inf")
+            self._reader.close()
 
 
 class _PollingWatch:

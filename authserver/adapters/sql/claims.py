@@ -1,6 +1,8 @@
 """Claims of jtis, written by one thread in groups: one transaction, one wait for the disk for all that came meanwhile.
 
-An outcome is handed over only after its group is durable. On PostgreSQL a group is one round trip.
+An outcome is handed over only after its group is durable. On PostgreSQL a group is one round trip, or two with records
+for the audit: what is recorded depends on who won, and on the end of the chain. Records that belong to no claim wait in
+the same queue.
 """
 
 import queue
@@ -11,11 +13,13 @@ from typing import Any
 
 import structlog
 
+from authserver.adapters.sql import audit_chain
 from authserver.adapters.sql.changes import NUMBER_SQL
 from authserver.adapters.sql.database import Database
 from authserver.adapters.sql.jti_key import used_jti_key
-from authserver.errors import StorageUnavailable
-from authserver.services.ports import ClaimOutcome
+from authserver.errors import StorageUnavailable, Unavailable
+from authserver.protocol.audit_record import AuditChoice, AuditRecord
+from authserver.services.claim_queue import ClaimOutcome
 
 GROUP = 256
 """Claims in one transaction, more or less: what came in one turn of the event loop is not divided."""
@@ -41,12 +45,14 @@ Deliver = Callable[[Callable[[], None]], None]
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """One claim that waits. `at_once`: its outcome is handed over by the writer itself."""
+    """One claim that waits; without a key, records alone. `at_once`: the writer itself hands over its outcome."""
 
-    key: bytes
+    key: bytes | None
     until: int
     done: Callable[[ClaimOutcome], None]
     at_once: bool = False
+    audit: AuditChoice | None = None
+    records: tuple[AuditRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +79,17 @@ class SqlClaimQueue:
         self._closed = False
         self._lock = threading.Lock()
 
-    def submit(self, client_id: str, jti: str, *, until: int, done: Callable[[ClaimOutcome], None]) -> None:
+    def submit(
+        self,
+        client_id: str,
+        jti: str,
+        *,
+        until: int,
+        done: Callable[[ClaimOutcome], None],
+        audit: AuditChoice | None = None,
+    ) -> None:
         """Let the jti be claimed; `done` gets the outcome when it is durable. Never waits; for one thread."""
-        self._gathered.append(_Claim(used_jti_key(client_id, jti), until, done))
+        self._gathered.append(_Claim(used_jti_key(client_id, jti), until, done, audit=audit))
         if len(self._gathered) > 1:
             return
         try:
@@ -88,15 +102,23 @@ class SqlClaimQueue:
         """Let the outcomes of a group be handed over by `run`."""
         self._deliver = run
 
-    def claim(self, client_id: str, jti: str, *, until: int) -> ClaimOutcome:
+    def claim(self, client_id: str, jti: str, *, until: int, audit: AuditChoice | None = None) -> ClaimOutcome:
         """Let the jti be claimed and wait for the outcome; it is a failure when it does not come in time."""
+        key = used_jti_key(client_id, jti)
+        return self._waited(lambda done: _Claim(key, until, done, at_once=True, audit=audit))
+
+    def record(self, records: Sequence[AuditRecord]) -> Unavailable | None:
+        """Let the records be written, and wait; return why they were not, None when they are durable."""
+        return self._waited(lambda done: _Claim(None, 0, done, at_once=True, records=tuple(records))).failure
+
+    def _waited(self, make: Callable[[Callable[[ClaimOutcome], None]], _Claim]) -> ClaimOutcome:
         came, outcomes = threading.Event(), [ClaimOutcome(failure=_too_late(self._wait_seconds))]
 
         def done(outcome: ClaimOutcome) -> None:
             outcomes[0] = outcome
             came.set()
 
-        self._put([_Claim(used_jti_key(client_id, jti), until, done, at_once=True)])
+        self._put([make(done)])
         # The database has its own, shorter limits; this one is for a writer that is busy with others.
         came.wait(2 * self._wait_seconds)
         return outcomes[0]
@@ -154,14 +176,13 @@ class SqlClaimQueue:
 
     def _outcomes(self, group: Sequence[_Claim]) -> list[ClaimOutcome]:
         try:
-            written = self._write(self._database, group)
+            return self._write(self._database, group)
         except StorageUnavailable as error:
             # An exception of its own for each: raising one object in several threads mixes their traces.
             return [ClaimOutcome(failure=_same(error)) for _ in group]
         except Exception as error:  # noqa: BLE001 -- without its one writer nobody would get an outcome any more
             structlog.get_logger().exception("claims_not_written", claims=len(group))
             return [ClaimOutcome(failure=StorageUnavailable(detail=type(error).__name__)) for _ in group]
-        return [_outcome(claim, written) for claim in group]
 
 
 def _same(error: StorageUnavailable) -> StorageUnavailable:
@@ -169,6 +190,8 @@ def _same(error: StorageUnavailable) -> StorageUnavailable:
 
 
 def _outcome(claim: _Claim, written: _Written) -> ClaimOutcome:
+    if claim.key is None:
+        return ClaimOutcome(change=written.change, recorded=True)
     if claim.key not in written.new:
         return ClaimOutcome(claimed=False, change=written.change)
     written.new.discard(claim.key)  # of two in one group the first has it
@@ -208,32 +231,63 @@ def _too_late(seconds: float) -> StorageUnavailable:
     return StorageUnavailable(detail=f"waited {2 * seconds:.0f} s for a claim to be written")
 
 
-def _write_sqlite(database: Database, group: Sequence[_Claim]) -> _Written:
+def _write_sqlite(database: Database, group: Sequence[_Claim]) -> list[ClaimOutcome]:
     with database.raw_writing() as connection:
         new = set()
         for claim in group:
-            if connection.execute(_SQLITE_INSERT, (claim.key, claim.until)).rowcount == 1:
+            if claim.key is not None and connection.execute(_SQLITE_INSERT, (claim.key, claim.until)).rowcount == 1:
                 new.add(claim.key)
         state = connection.execute(_STATE_SQL).fetchone()
-    return _written(new, state)
+        outcomes, records = _judged(group, _written(new, state))
+        if records:
+            audit_chain.append_sqlite(connection, records)
+    return outcomes
 
 
-def _write_postgresql(database: Database, group: Sequence[_Claim]) -> _Written:
+def _write_postgresql(database: Database, group: Sequence[_Claim]) -> list[ClaimOutcome]:
     # In one order in every process: two groups that share keys would wait for each other otherwise.
-    rows = sorted({claim.key: claim.until for claim in reversed(group)}.items())
+    rows = sorted({claim.key: claim.until for claim in reversed(group) if claim.key is not None}.items())
     given: tuple[Any, Any] = ([key for key, _ in rows], [until for _, until in rows])
+    audited = any(claim.audit or claim.records for claim in group)
     with (
         database.raw_writing() as connection,
         connection.cursor() as inserted,
         connection.cursor() as state,
+        connection.cursor() as head,
     ):
-        # A pipeline is one round trip and one transaction; the second statement has a later snapshot than the first.
-        # Its end is the commit, which raises where nothing became durable; fetching before it would be a second trip.
+        # A pipeline is one round trip and, without a BEGIN, one transaction; each statement has a later snapshot than
+        # the one before it. Its end is the commit, which raises where nothing became durable; fetching before it would
+        # be a second trip.
         with connection.pipeline():
+            if audited:
+                connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             inserted.execute(_POSTGRESQL_INSERT, given, prepare=True)
             state.execute(_STATE_SQL, prepare=True)
+            if audited:
+                head.execute(audit_chain.LOCK_SQL, prepare=True)
         new = {bytes(key) for (key,) in inserted.fetchall()}
-        return _written(new, state.fetchone())
+        outcomes, records = _judged(group, _written(new, state.fetchone()))
+        if records:
+            audit_chain.append_postgresql(connection, head.fetchone(), records)
+        elif audited:
+            connection.execute("COMMIT")
+        return outcomes
+
+
+def _judged(group: Sequence[_Claim], written: _Written) -> tuple[list[ClaimOutcome], list[AuditRecord]]:
+    """Return what became of each claim, and what is to be recorded of the group in the same transaction."""
+    outcomes, records = [], []
+    for claim in group:
+        outcome = _outcome(claim, written)
+        made = None
+        if claim.audit is not None and outcome.failure is None:
+            made = claim.audit.of(claimed=outcome.claimed, change=outcome.change)
+        if made is not None:
+            outcome = ClaimOutcome(outcome.claimed, outcome.change, recorded=True)
+            records.append(made)
+        records.extend(claim.records)
+        outcomes.append(outcome)
+    return outcomes, records
 
 
 def _written(new: set[bytes], state: tuple[int | None, int | None, int | None]) -> _Written:

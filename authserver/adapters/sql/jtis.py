@@ -8,11 +8,13 @@ import time
 
 from sqlalchemy import Column, Table, bindparam, delete, select, text, union_all, update
 
+from authserver.adapters.sql import audit_chain
 from authserver.adapters.sql.changes import NUMBER_SQL, SqlChanges, count_change
 from authserver.adapters.sql.claims import SqlClaimQueue
 from authserver.adapters.sql.database import Database, insert_if_absent
 from authserver.adapters.sql.jti_key import used_jti_key
 from authserver.adapters.sql.tables import purge_mark, revoked_jti, used_jti
+from authserver.protocol.audit_record import AuditChoice, AuditRecord
 from authserver.services.ports import Revocations
 
 BATCH = 500
@@ -36,9 +38,9 @@ class SqlReplayGuard:
     def __init__(self, database: Database, claims: SqlClaimQueue) -> None:
         self._database, self._claims = database, claims
 
-    def claim(self, client_id: str, jti: str, *, until: int) -> bool:
+    def claim(self, client_id: str, jti: str, *, until: int, audit: AuditChoice | None = None) -> bool:
         """Claim the jti together with others that come now; False when it was claimed before."""
-        outcome = self._claims.claim(client_id, jti, until=until)
+        outcome = self._claims.claim(client_id, jti, until=until, audit=audit)
         if outcome.failure is not None:
             raise outcome.failure
         return outcome.claimed
@@ -60,11 +62,12 @@ class SqlRevocationList:
         self._database, self._changes = database, changes
         self._insert = insert_if_absent(revoked_jti, database.dialect)
 
-    def revoke(self, jti: str, *, until: int) -> None:
+    def revoke(self, jti: str, *, until: int, audit: AuditRecord | None = None) -> None:
         """Revoke the token with this jti; twice is as once."""
         with self._changes.changing(), self._database.writing() as connection:
             change = count_change(connection)
             connection.execute(self._insert, {"jti": jti, "until": until, "change": change})
+            audit_chain.append(connection, [audit] if audit else [])
         self._changes.spread()
 
     def since(self, number: int) -> Revocations:

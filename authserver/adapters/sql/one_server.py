@@ -11,6 +11,7 @@ from typing import Self
 
 from sqlalchemy.engine import make_url
 
+from authserver.adapters.sql.write_ahead_log import require_whole_log
 from authserver.errors import StorageUnavailable
 
 OLDEST = (3, 35, 0)
@@ -64,7 +65,7 @@ def hold_sqlite(database_url: str) -> Held:
 
     The lock is of the process that calls: a supervisor holds it for all of its workers, whom it may replace. Only
     servers ask for it, so commands may use the file beside one. Raises StorageUnavailable (`sqlite_in_use`) when
-    another server has it.
+    another server has it, and `sqlite_log_damaged` when what was committed can no longer be read.
     """
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite" or not url.database:
@@ -80,4 +81,10 @@ def hold_sqlite(database_url: str) -> Held:
         os.close(descriptor)
         detail = f"another server uses {url.database}; with more than one, use PostgreSQL"
         raise StorageUnavailable(detail=detail, reason="sqlite_in_use") from error
-    return Held(descriptor)
+    held = Held(descriptor)
+    try:
+        require_whole_log(os.path.realpath(url.database))
+    except StorageUnavailable:
+        held.close()
+        raise
+    return held

@@ -11,11 +11,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, bindparam, delete, insert, select, update
 
+from authserver.adapters.sql import audit_chain
 from authserver.adapters.sql.changes import SqlChanges, count_change
 from authserver.adapters.sql.database import Database, insert_if_absent
 from authserver.adapters.sql.tables import resource, resource_link, resource_version
+from authserver.adapters.sql.versions import page_of_history, stored
 from authserver.errors import VersionConflict
-from authserver.services.ports import UNLINKED, StoredResource
+from authserver.protocol.audit_record import AuditRecord
+from authserver.services.ports import UNLINKED, AlreadyExists, ChangeRecord, HistoryPosition, StoredResource
 
 _CURRENT = (
     select(resource_version, resource.c.secret_hash, resource.c.token_generation)
@@ -47,6 +50,11 @@ _LINKED = _CURRENT.where(
         )
     ),
 ).order_by(resource.c.id)
+_ONE_VERSION = select(resource_version).where(
+    resource_version.c.resource_type == bindparam("of_type"),
+    resource_version.c.id == bindparam("of_id"),
+    resource_version.c.version_id == bindparam("of_version"),
+)
 _CURRENT_BY_ID = _CURRENT.where(resource.c.resource_type == bindparam("of_type"), resource.c.id == bindparam("of_id"))
 
 
@@ -63,6 +71,7 @@ class _Change:
     secret_hash: str | None = None
     links: frozenset[str] = frozenset()
     revoke_tokens: bool = False
+    only_new: bool = False
 
 
 class SqlResourceStore:
@@ -76,30 +85,46 @@ class SqlResourceStore:
         named = {"of_type": resource_type, "of_id": resource_id}
         with self._database.reading() as connection:
             row = connection.execute(_CURRENT_BY_ID, named).first()
-        return None if row is None else _stored(row, row.token_generation, secret_hash=row.secret_hash)
+        return None if row is None else stored(row, row.token_generation, secret_hash=row.secret_hash)
 
     def current(self, resource_type: str) -> Sequence[StoredResource]:
         """Return every current resource of the type, ordered by id."""
         statement = _CURRENT.where(resource.c.resource_type == resource_type).order_by(resource.c.id)
         with self._database.reading() as connection:
-            return [_stored(row, row.token_generation) for row in connection.execute(statement)]
+            return [stored(row, row.token_generation) for row in connection.execute(statement)]
 
     def linked(self, resource_type: str, links: Sequence[str]) -> Sequence[StoredResource]:
         """Return, ordered by id, the current resources filed under any of the links."""
         named = {"of_type": resource_type, "of_links": list(links)}
         with self._database.reading() as connection:
-            return [_stored(row, row.token_generation) for row in connection.execute(_LINKED, named)]
+            return [stored(row, row.token_generation) for row in connection.execute(_LINKED, named)]
 
     def history(self, resource_type: str, resource_id: str) -> Sequence[StoredResource]:
         """Return every version, newest first."""
-        versions = resource_version.c
-        statement = (
-            select(resource_version)
-            .where(versions.resource_type == resource_type, versions.id == resource_id)
-            .order_by(versions.version_id.desc())
-        )
         with self._database.reading() as connection:
-            return [_stored(row) for row in connection.execute(statement)]
+            return [stored(row) for row in connection.execute(page_of_history(resource_type, resource_id))]
+
+    def version(self, resource_type: str, resource_id: str, version_id: int) -> StoredResource | None:
+        """Return this version, or None; see the port."""
+        named = {"of_type": resource_type, "of_id": resource_id, "of_version": version_id}
+        with self._database.reading() as connection:
+            row = connection.execute(_ONE_VERSION, named).first()
+        return None if row is None else stored(row)
+
+    def versions(
+        self,
+        resource_type: str,
+        resource_id: str | None = None,
+        *,
+        limit: int,
+        offset: int = 0,
+        since: int | None = None,
+        before: HistoryPosition | None = None,
+    ) -> Sequence[StoredResource]:
+        """Return a page of history; see the port."""
+        page = page_of_history(resource_type, resource_id, since=since, before=before).limit(limit).offset(offset)
+        with self._database.reading() as connection:
+            return [stored(row) for row in connection.execute(page)]
 
     def put(
         self,
@@ -112,6 +137,8 @@ class SqlResourceStore:
         secret_hash: str | None = None,
         links: Sequence[str] = (UNLINKED,),
         revoke_tokens: bool = False,
+        only_new: bool = False,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource:
         """Store a new version and return it; see the port."""
         change = _Change(
@@ -124,45 +151,61 @@ class SqlResourceStore:
             secret_hash=secret_hash,
             links=frozenset(links),
             revoke_tokens=revoke_tokens,
+            only_new=only_new,
         )
-        with self._changing() as connection:
+        with self._changing() as (connection, records):
             before = _locked(connection, change) or _created(connection, change)
             _require_version(before, change)
-            stored = _write(connection, change, before)
+            written = _write(connection, change, before)
+            if audit is not None:
+                last = None if before.deleted else _version(connection, change, before.version_id)
+                records.append(audit(last, written))
         if not before.deleted:
             self._changes.spread()
-        return stored
+        return written
 
     def delete(
-        self, resource_type: str, resource_id: str, *, now: int, if_match: int | None = None
+        self,
+        resource_type: str,
+        resource_id: str,
+        *,
+        now: int,
+        if_match: int | None = None,
+        audit: ChangeRecord | None = None,
     ) -> StoredResource | None:
         """Delete and return the last version before it; None when there was none."""
         change = _Change(resource_type, resource_id, "DELETE", "{}", now, if_match)
-        with self._changing() as connection:
+        with self._changing() as (connection, records):
             before = _locked(connection, change)
             _require_version(before, change)
             if before is None or before.deleted:
                 return None
             last = _version(connection, change, before.version_id)
             _write(connection, change, before)
+            if audit is not None:
+                records.append(audit(last, last))
         self._changes.spread()
         return last
 
-    def revoke_tokens(self, resource_type: str, resource_id: str) -> int | None:
+    def revoke_tokens(self, resource_type: str, resource_id: str, *, audit: AuditRecord | None = None) -> int | None:
         """Start a new token generation by one write and return it; None when there is no such resource."""
         named = {"of_type": resource_type, "of_id": resource_id}
-        with self._changing() as connection:
+        with self._changing() as (connection, records):
             generation: int | None = connection.execute(_NEXT_TOKEN_GENERATION, named).scalar()
+            if audit is not None and generation is not None:
+                records.append(audit)
         self._changes.spread()
         return generation
 
     @contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        """Yield a connection inside one transaction that counts as a change of the registry."""
+    def _changing(self) -> Iterator[tuple[Connection, list[AuditRecord]]]:
+        """Yield a connection inside one transaction that counts as a change of the registry, and what it records."""
+        records: list[AuditRecord] = []
         with self._changes.changing(), self._database.writing() as connection:
-            yield connection
-            # Last: the count is one row for all, and is held no longer than it has to be.
+            yield connection, records
+            # Last: the count and the chain's head are one row each for all, held no longer than they have to be.
             count_change(connection)
+            audit_chain.append(connection, records)
 
 
 def _locked(connection: Connection, change: _Change) -> Row[Any] | None:
@@ -184,6 +227,8 @@ def _created(connection: Connection, change: _Change) -> Row[Any]:
 
 
 def _require_version(before: Row[Any] | None, change: _Change) -> None:
+    if change.only_new and before is not None and not before.deleted:
+        raise AlreadyExists(detail=f"{change.resource_type}/{change.id}")
     if change.if_match is None:
         return
     current = None if before is None or before.deleted else before.version_id
@@ -192,10 +237,8 @@ def _require_version(before: Row[Any] | None, change: _Change) -> None:
 
 
 def _version(connection: Connection, change: _Change, version_id: int) -> StoredResource:
-    statement = select(resource_version).where(
-        _same_id(resource_version, change), resource_version.c.version_id == version_id
-    )
-    return _stored(connection.execute(statement).one())
+    named = {"of_type": change.resource_type, "of_id": change.id, "of_version": version_id}
+    return stored(connection.execute(_ONE_VERSION, named).one())
 
 
 def _write(connection: Connection, change: _Change, before: Row[Any]) -> StoredResource:
@@ -216,9 +259,9 @@ def _write(connection: Connection, change: _Change, before: Row[Any]) -> StoredR
     connection.execute(update(resource).where(_same_id(resource, change)).values(**row, **state))
     version = row | {"resource_type": change.resource_type, "id": change.id, "last_updated": change.now}
     statement = insert(resource_version).values(**version, method=change.method, body=change.body)
-    stored = connection.execute(statement.returning(resource_version)).one()
+    written = connection.execute(statement.returning(resource_version)).one()
     _file(connection, change)
-    return _stored(stored, token_generation)
+    return stored(written, token_generation)
 
 
 def _file(connection: Connection, change: _Change) -> None:
@@ -230,21 +273,6 @@ def _file(connection: Connection, change: _Change) -> None:
 
 def _same_id(table: Table, change: _Change) -> ColumnElement[bool]:
     return and_(table.c.resource_type == change.resource_type, table.c.id == change.id)
-
-
-def _stored(row: Row[Any], token_generation: int = 0, *, secret_hash: str | None = None) -> StoredResource:
-    return StoredResource(
-        resource_type=row.resource_type,
-        id=row.id,
-        version_id=row.version_id,
-        generation=row.generation,
-        body=json.loads(row.body),
-        created_at=row.created_at,
-        last_updated=row.last_updated,
-        deleted=row.method == "DELETE",
-        secret_hash=secret_hash,
-        token_generation=token_generation,
-    )
 
 
 def _json(body: Mapping[str, Any]) -> str:

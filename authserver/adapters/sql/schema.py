@@ -1,21 +1,17 @@
-"""Bring a database to the schema that this version of the package needs, and say whether it is there.
+"""Bring a database to the schema that this version of the package needs; see revision for whether it is there.
 
 The migrations are files of this package, so an installed wheel carries them; nothing outside it is read.
 """
 
-from pathlib import Path
-
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from authserver.adapters.sql.engine import storage_errors
+from authserver.adapters.sql.revision import MIGRATIONS
 from authserver.errors import StorageUnavailable
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x61757468_73636865  # "authsche", in the one 64-bit space that all users of a database share
 _LOCK_SECONDS = 60
 
@@ -36,20 +32,9 @@ def upgrade(engine: Engine) -> None:
             raise StorageUnavailable(detail=f"migration: {error}", reason="schema_unknown") from error
 
 
-def current_revision(engine: Engine) -> str | None:
-    """Return the revision that the database is at; None when it has no schema yet."""
-    with storage_errors(), engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
-def is_current(engine: Engine) -> bool:
-    """Say whether the database has exactly the schema that this version of the package needs."""
-    return current_revision(engine) == ScriptDirectory.from_config(_config()).get_current_head()
-
-
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 

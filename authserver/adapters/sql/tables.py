@@ -6,6 +6,7 @@ from sqlalchemy import (
     Column,
     ForeignKeyConstraint,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -134,4 +135,92 @@ receipt = Table(
     PrimaryKeyConstraint("id", name="pk_receipt"),
     Index("ix_receipt_until", "until"),
     sqlite_with_rowid=False,
+)
+
+# When an API key was last used, to the hour. The key itself is a resource, and this no version of it.
+api_key_use = Table(
+    "api_key_use",
+    metadata,
+    Column("id", CODE_POINTS, nullable=False),
+    Column("last_used", BigInteger, nullable=False),  # epoch seconds
+    PrimaryKeyConstraint("id", name="pk_api_key_use"),
+)
+
+# One row per process: what it let callers spend in its last rounds, as JSON, for the limits of all others.
+spending = Table(
+    "spending",
+    metadata,
+    Column("member", String(32), nullable=False),
+    Column("at", BigInteger, nullable=False),  # epoch seconds
+    Column("rounds", Text, nullable=False),
+    PrimaryKeyConstraint("member", name="pk_spending"),
+)
+
+# What the policies decided, by the request id of the answer. The body is JSON without any value of a request.
+decision = Table(
+    "decision",
+    metadata,
+    Column("id", CODE_POINTS, nullable=False),
+    Column("until", BigInteger, nullable=False),  # epoch seconds
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_decision"),
+    Index("ix_decision_until", "until"),
+    sqlite_with_rowid=False,
+)
+
+# The audit: a chain of records, each bound to the one before it (see protocol.audit_chain). Rows are only added, and
+# pruned from the beginning. The columns before `previous` say what the body says, for searching.
+audit_event = Table(
+    "audit_event",
+    metadata,
+    # On SQLite the rowid: the next one is appended without a search for its place.
+    Column("sequence", BigInteger().with_variant(Integer(), "sqlite"), autoincrement=False, nullable=False),
+    Column("at", BigInteger, nullable=False),  # microseconds since the epoch
+    Column("event", Text, nullable=False),
+    Column("outcome", BigInteger, nullable=False),
+    Column("agent", CODE_POINTS),
+    Column("entity", CODE_POINTS),
+    Column("tenant", CODE_POINTS),
+    Column("previous", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # JSON, the very bytes that were hashed
+    PrimaryKeyConstraint("sequence", name="pk_audit_event"),
+    Index("ix_audit_event_at", "at"),
+    Index("ix_audit_event_agent", "agent", "sequence"),
+    Index(
+        "ix_audit_event_entity",
+        "entity",
+        "sequence",
+        sqlite_where=text("entity IS NOT NULL"),
+        postgresql_where=text("entity IS NOT NULL"),
+    ),
+    Index(
+        "ix_audit_event_tenant",
+        "tenant",
+        "sequence",
+        sqlite_where=text("tenant IS NOT NULL"),
+        postgresql_where=text("tenant IS NOT NULL"),
+    ),
+)
+
+# One row: where the chain ends and where it begins. It is locked by whoever appends.
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("name", String(16), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("pruned_sequence", BigInteger, nullable=False),
+    Column("pruned_hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("name", name="pk_audit_head"),
+)
+
+# Heads of the chain, signed (see services.audit_trail).
+audit_checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("number", BigInteger, autoincrement=False, nullable=False),
+    Column("sequence", BigInteger, nullable=False),  # of the head
+    Column("signed", Text, nullable=False),  # a JWS
+    PrimaryKeyConstraint("number", name="pk_audit_checkpoint"),
 )

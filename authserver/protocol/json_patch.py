@@ -1,0 +1,82 @@
+"""JSON Patch (RFC 6902) for resources of the registry, with bounds. PURE.
+
+What is ours, or never in a body, cannot be patched: the id, the type, the meta and the secret.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jsonpatch
+
+from authserver.errors import BadRequest, InvalidResource, Issue
+from authserver.protocol import strict_json
+from authserver.protocol.render import encode
+
+MAX_OPERATIONS = 100
+MAX_BYTES = 65_536
+"""Size of a patched resource: `copy` doubles what is there, so few operations could make much."""
+
+RESERVED = frozenset({"id", "resourceType", "meta", "secret"})
+_OPERATIONS = frozenset({"add", "remove", "replace", "move", "copy", "test"})
+
+
+def apply(body: Mapping[str, Any], patch: object) -> dict[str, Any]:
+    """Return the patched body; the one given stays as it is.
+
+    Raises BadRequest for what is no patch, InvalidResource for one that does not fit: a failed `test`, a place that
+    is not there, a reserved member, too large a result. An issue names the operation by its place in the patch.
+    """
+    patched: Any = dict(body)
+    for index, operation in enumerate(_operations(patch)):
+        patched = _applied(patched, operation, index)
+    return dict(patched)
+
+
+def _operations(patch: object) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(patch, list) or not all(isinstance(operation, dict) for operation in patch):
+        raise BadRequest("A JSON Patch is a list of operations.", reason="patch_malformed")
+    if len(patch) > MAX_OPERATIONS:
+        raise BadRequest(f"A patch has at most {MAX_OPERATIONS} operations.", reason="patch_malformed")
+    for operation in patch:
+        pointers = [operation.get(name) for name in ("path", "from") if name in operation]
+        if operation.get("op") not in _OPERATIONS or not all(isinstance(pointer, str) for pointer in pointers):
+            raise BadRequest(f"An operation is one of {', '.join(sorted(_OPERATIONS))}.", reason="patch_malformed")
+    return patch
+
+
+def _applied(body: Any, operation: Mapping[str, Any], index: int) -> dict[str, Any]:
+    for name in ("path", "from"):
+        if name in operation:
+            _require_open(operation[name], index)
+    try:
+        patched = jsonpatch.JsonPatch([operation]).apply(body)
+    except jsonpatch.JsonPatchTestFailed:
+        raise _misfit(index, "the test failed") from None
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, ValueError, KeyError):
+        # The library's own words may quote the resource.
+        raise _misfit(index, "the operation does not fit the resource") from None
+    return _bounded(patched, index)
+
+
+def _require_open(pointer: str, index: int) -> None:
+    if not pointer.startswith("/"):
+        # The empty pointer is the whole resource, what is reserved in it included.
+        raise _misfit(index, "a path names a member of the resource, for example /active")
+    first = pointer.split("/")[1].replace("~1", "/").replace("~0", "~")
+    if first in RESERVED:
+        raise _misfit(index, f"{first} cannot be patched; a secret is changed by PUT")
+
+
+def _bounded(patched: Any, index: int) -> dict[str, Any]:
+    try:
+        written = encode(patched)
+        strict_json.loads(written)
+    except (strict_json.MalformedJson, RecursionError, ValueError):
+        raise _misfit(index, "the result is no acceptable JSON") from None
+    if len(written) > MAX_BYTES:
+        raise _misfit(index, f"the result is larger than {MAX_BYTES} bytes")
+    return dict(patched)
+
+
+def _misfit(index: int, what: str) -> InvalidResource:
+    return InvalidResource((Issue(f"patch[{index}]", what, "processing"),))
