@@ -82,7 +82,7 @@ def test_a4_a6_registration_echoes_the_resource(world: World, key_host: KeyHost)
     )
     assert (created.status_code, body["resourceType"], body["id"]) == (201, "Client", "a4-client")
     assert (created.headers["ETag"], updated.status_code, updated.headers["ETag"]) == ('W/"1"', 200, 'W/"2"')
-    assert created.headers["Location"] == world.url("/Client/a4-client")
+    assert created.headers["Location"] == world.url("/Client/a4-client/_history/1")
 
 
 def test_a4_a_wrong_admin_credential_is_refused(world: World) -> None:
