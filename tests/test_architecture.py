@@ -58,6 +58,8 @@ MAY = {
     | {
         "authlib",
         "flask",
+        "jsonpatch",
+        "jsonpointer",
         "orjson",
         "pydantic",
         "pydantic_settings",

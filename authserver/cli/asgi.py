@@ -1,6 +1,7 @@
 """A WSGI application behind an event loop: read each body under a deadline, then give the request a thread.
 
 A sender that is slow costs a coroutine and at most `BODY_BYTES` of memory, never one of the few threads (threat E12).
+Bodies that may be larger, those of FHIR resources, are read a few at a time.
 """
 
 import asyncio
@@ -27,6 +28,12 @@ BODY_SECONDS = 5.0
 BODY_BYTES = 131_072
 """Most bytes of a body that are read; the applications' own limits are lower, so a longer one is answered by 413."""
 
+LARGE_SECONDS = 30.0
+"""How long a large body may take, once it is its turn."""
+
+LARGE_BODIES = 8
+"""How many large bodies a process reads at once: this times the limit is what senders can make it hold."""
+
 _WHOLE_BYTES = 262_144  # an answer up to this size is sent as one piece
 
 _log = structlog.get_logger("authserver.server")
@@ -49,19 +56,38 @@ class _Answer:
     rest: Iterator[bytes] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LargeBodies:
+    """Paths at and below `prefix` may have bodies of up to `limit` bytes."""
+
+    prefix: str
+    limit: int
+
+    def limit_of(self, path: str) -> int:
+        """Return how many bytes of the body are read for a path."""
+        below = path == self.prefix or path.startswith(f"{self.prefix}/")
+        return max(self.limit, BODY_BYTES) if below else BODY_BYTES
+
+
 class Front:
     """An ASGI application over a WSGI one. Requests are worked on in `threads`; when all are busy, the others wait."""
 
     def __init__(
-        self, application: "WSGIApplication", *, threads: Executor, body_seconds: float = BODY_SECONDS
+        self,
+        application: "WSGIApplication",
+        *,
+        threads: Executor,
+        body_seconds: float = BODY_SECONDS,
+        large_bodies: LargeBodies | None = None,
     ) -> None:
         self._application, self._threads, self._body_seconds = application, threads, body_seconds
+        self._large_bodies, self._turns = large_bodies, asyncio.Semaphore(LARGE_BODIES)
 
     async def __call__(self, scope: "HTTPScope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
         """Answer one request."""
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         try:
-            body = await self._body(headers, receive)
+            body = await self._body(scope["path"], headers, receive)
         except TimeoutError:
             await _refuse(BodyTooSlow(), scope["path"], send)
             return
@@ -71,13 +97,24 @@ class Front:
         answer = await loop.run_in_executor(self._threads, self._answer, environ(scope, headers, body))
         await self._send(answer, receive, send)
 
-    async def _body(self, headers: Headers, receive: "ASGIReceiveCallable") -> bytes:
+    async def _body(self, path: str, headers: Headers, receive: "ASGIReceiveCallable") -> bytes:
+        limit = self._large_bodies.limit_of(path) if self._large_bodies is not None else BODY_BYTES
         sent = dict(headers)
         declared = sent.get("content-length", "0")
         # What is declared as too long is not read: the application answers 413 by the declaration.
-        if "transfer-encoding" not in sent and (declared == "0" or exceeds(declared)):
+        if "transfer-encoding" not in sent and (declared == "0" or exceeds(declared, limit)):
             return b""
-        return await asyncio.wait_for(_collected(receive), self._body_seconds)
+        if limit > BODY_BYTES and ("transfer-encoding" in sent or exceeds(declared)):
+            return await self._large_body(limit, receive)
+        return await asyncio.wait_for(_collected(receive, BODY_BYTES), self._body_seconds)
+
+    async def _large_body(self, limit: int, receive: "ASGIReceiveCallable") -> bytes:
+        """Read a body that is large or may become so, when one of the few turns is free."""
+        await asyncio.wait_for(self._turns.acquire(), self._body_seconds)
+        try:
+            return await asyncio.wait_for(_collected(receive, limit), LARGE_SECONDS)
+        finally:
+            self._turns.release()
 
     def _answer(self, environ: Environ) -> _Answer:
         answer = _Answer()
@@ -143,9 +180,9 @@ def environ(scope: "HTTPScope", headers: Headers, body: bytes) -> Environ:
     return made
 
 
-def exceeds(declared: str) -> bool:
-    """Say whether a Content-Length is more than is read of any body."""
-    return declared.isdecimal() and int(declared) > BODY_BYTES
+def exceeds(declared: str, limit: int = BODY_BYTES) -> bool:
+    """Say whether a Content-Length is more than is read of a body."""
+    return declared.isdecimal() and int(declared) > limit
 
 
 def _variables(headers: Headers) -> dict[str, str]:
@@ -164,9 +201,9 @@ def _variables(headers: Headers) -> dict[str, str]:
     return found
 
 
-async def _collected(receive: "ASGIReceiveCallable") -> bytes:
+async def _collected(receive: "ASGIReceiveCallable", limit: int) -> bytes:
     body, more = bytearray(), True
-    while more and len(body) <= BODY_BYTES:
+    while more and len(body) <= limit:
         message = await receive()
         if message["type"] != "http.request":
             raise _Gone

@@ -144,7 +144,7 @@ def _serve(role: Role, listener: socket.socket, ready: Callable[[], None]) -> No
     with ThreadPoolExecutor(min(THREADS, 2 * (os.cpu_count() or 2) + 1), thread_name_prefix="request") as threads:
         direct = Direct({path.encode("ascii"): endpoint for path, endpoint in loaded.direct.items()}, threads)
         config = uvicorn.Config(
-            Front(loaded.application, threads=threads),
+            Front(loaded.application, threads=threads, large_bodies=loaded.large_bodies),
             http=partial(Protocol, direct=direct),  # type: ignore[arg-type] # called like the class
             ws="none",
             lifespan="off",

@@ -19,12 +19,14 @@ from authserver.adapters.heartbeat import Heartbeat, Task
 from authserver.adapters.purger import Purger
 from authserver.app import Parts, Services
 from authserver.cli import configuration, logs
+from authserver.cli.asgi import LargeBodies
 from authserver.cli.configuration import Configuration, Role
 from authserver.errors import Unavailable
 from authserver.fhir import app as fhir_app
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import load_definitions
 from authserver.fhir.introspection import DirectIntrospection, HttpIntrospection, Introspection, RequestDescription
+from authserver.fhir.settings import FhirSettings
 from authserver.fhir.store.sql_store import SqlStore, open_store
 from authserver.protocol import policy_request
 from authserver.services.metering import Meter
@@ -47,6 +49,7 @@ _HEALTH = ("/healthz", "/readyz")
 class Loaded:
     """A WSGI application; what a server may serve of it without the framework, by path; and how to let go of it.
 
+    `large_bodies` are the paths that may have them.
     `drain` lets /readyz answer 503 from now on; it waits for nothing.
     """
 
@@ -54,6 +57,7 @@ class Loaded:
     direct: Mapping[str, DirectEndpoint] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
     drain: Callable[[], None] = lambda: None
+    large_bodies: LargeBodies | None = None
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request, as any WSGI application does."""
@@ -74,7 +78,8 @@ def both() -> Loaded:
     def choose(path: str) -> "WSGIApplication":
         return layer if path == prefix or path.startswith(f"{prefix}/") else server
 
-    return Loaded(_dispatcher(choose), direct, partial(_close, parts, services), services.readiness.drain)
+    close = partial(_close, parts, services)
+    return Loaded(_dispatcher(choose), direct, close, services.readiness.drain, _large_bodies(loaded.fhir))
 
 
 def auth() -> Loaded:
@@ -100,7 +105,15 @@ def fhir() -> Loaded:
     layer, store = _fhir(loaded, introspection)
     readiness = Readiness([lambda _now: _reads(store)])
     health = _health(loaded, readiness)
-    return Loaded(_dispatcher(lambda path: health if path in _HEALTH else layer), drain=readiness.drain)
+    return Loaded(
+        _dispatcher(lambda path: health if path in _HEALTH else layer),
+        drain=readiness.drain,
+        large_bodies=_large_bodies(own),
+    )
+
+
+def _large_bodies(settings: FhirSettings) -> LargeBodies:
+    return LargeBodies(settings.base_path, settings.fhir_max_body_bytes)
 
 
 def direct_introspection(introspection: TokenIntrospection) -> DirectIntrospection:

@@ -16,7 +16,7 @@ from authserver.errors import (
 )
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
-from authserver.fhir.request import EXPORT, FhirRequest
+from authserver.fhir.request import EXPORT, EXPORTS, FhirRequest
 from authserver.fhir.search.ast import Criterion
 from authserver.fhir.search.parser import SearchParser
 from authserver.protocol import scopes
@@ -73,7 +73,7 @@ class AccessRules:
 
     def decide(self, caller: Caller, request: FhirRequest) -> Allow | Deny:
         """Return Allow with the constraint of the caller's scopes and tenant, or Deny with the error."""
-        if request.operation:
+        if request.operation in EXPORTS:
             return self._decide_operation(caller, request)
         resource_type, letter = request.resource_type, request.letter
         alternatives: tuple[tuple[Criterion, ...], ...] = ()
@@ -98,6 +98,16 @@ class AccessRules:
             for parameters in scopes.permitted(granted, resource_type, letter)
         )
         return tuple(dict.fromkeys(criteria for criteria in parsed if criteria is not None))
+
+    def rights(self, caller: Caller, resource_type: str) -> dict[str, Constraint]:
+        """Return a constraint for each letter that the caller's scopes grant on the type."""
+        granted = ((letter, self.alternatives(caller.scopes, resource_type, letter)) for letter in scopes.LETTERS)
+        return {letter: Constraint(caller.tenant, found) for letter, found in granted if found}
+
+    def visible(self, caller: Caller, resource_type: str) -> Constraint:
+        """Return what the caller may read or search of the type; it may reach nothing."""
+        rights, nothing = self.rights(caller, resource_type), Constraint(caller.tenant, ())
+        return rights.get("r", nothing).widened(rights.get("s", nothing))
 
     def _decide_operation(self, caller: Caller, request: FhirRequest) -> Allow | Deny:
         """Decide about an export's path; the types that it puts out are decided when its parameters are known.

@@ -6,7 +6,6 @@ Every path is canonical or refused, every answer is FHIR JSON with the same safe
 import secrets
 import traceback
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from flask import Flask, Request, Response, g, request
@@ -16,34 +15,39 @@ from authserver import clock, errors
 from authserver.errors import AuthServerError, BadRequest, NotFound, UnexpectedError
 from authserver.fhir.access import AccessRules, Caller, Deny, UnknownOperation
 from authserver.fhir.bearer import BearerAuthentication, credentials
-from authserver.fhir.bulk.files import ExportFiles
 from authserver.fhir.bulk.ports import ExportStore
-from authserver.fhir.bulk.rights import ExportRights
 from authserver.fhir.bulk.worker import ExportWorker
 from authserver.fhir.definitions.tables import Definitions, load_definitions
+from authserver.fhir.interactions.bodies import JSON_TYPES, PATCH_TYPE
+from authserver.fhir.interactions.parts import make_interactions
 from authserver.fhir.introspection import Introspection
 from authserver.fhir.request import (
     ALLOW,
     EXPORT,
+    EXPORTS,
+    TRANSACTION,
     FhirRequest,
     canonical_segments,
     export_operation,
+    is_search_form,
     parse_parameters,
     parse_request,
 )
 from authserver.fhir.request_log import JsonLinesLog, RequestLog
+from authserver.fhir.routes.bundles import Admitted, BundleRoutes
 from authserver.fhir.routes.capability import capability_statement, token_endpoint_of
 from authserver.fhir.routes.export import ExportRoutes, body_parameters
-from authserver.fhir.routes.resources import ResourceRoutes
+from authserver.fhir.routes.export_parts import make_exports
+from authserver.fhir.routes.router import Router
+from authserver.fhir.routes.search import form_parameters
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.settings import FhirSettings
-from authserver.fhir.store.port import FhirStore
+from authserver.fhir.store.port import FhirReads, FhirStore
 from authserver.protocol import canonical_path, render
 
 EXPORT_WORKER = "authserver.bulk_export"
 """The app's extension that works on exports: an ExportWorker, or None. Stop it before its store is closed."""
 
-_INSTANCE = Path("instance")
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 _MAX_FORM_BYTES = 64_000
 _HEADERS = {
@@ -137,40 +141,27 @@ class _Parts:
         self.definitions = definitions
         self._log = log
         self._bearer = BearerAuthentication(introspection, issuer=settings.issuer, audience=self.base_url)
-        parser = SearchParser(
-            definitions,
-            base_url=self.base_url,
-            default_count=settings.fhir_default_page_size,
-            max_count=settings.fhir_max_page_size,
-        )
+        parser = _search_parser(settings, definitions)
         self._rules = AccessRules(definitions, parser)
-        self._routes = ResourceRoutes(store, parser, base_url=self.base_url)
+        self._max_body_bytes = settings.fhir_max_body_bytes
+        interactions = make_interactions(settings, self._rules, parser, definitions)
+        self._router = Router(
+            store, interactions, rules=self._rules, parser=parser, definitions=definitions, base_url=self.base_url
+        )
+        self._bundles = BundleRoutes(
+            self,
+            store,
+            interactions.transactions,
+            base_url=self.base_url,
+            prefix=self.prefix,
+            limit=settings.fhir_max_bundle_entries,
+        )
         self.export_worker: ExportWorker | None = None
         self._exports: ExportRoutes | None = None
         if isinstance(store, ExportStore):
-            self._open_exports(settings, store)
-
-    def _open_exports(self, settings: FhirSettings, store: ExportStore) -> None:
-        """Put the parts of the bulk export together; without this its paths are operations that are not there."""
-        files = ExportFiles(settings.fhir_export_dir or (store.folder or _INSTANCE) / "fhir-exports")
-        rights = ExportRights(self.definitions, self._rules)
-        self.export_worker = ExportWorker(
-            store,
-            files,
-            definitions=self.definitions,
-            rights=rights,
-            log=self._log,
-            lifetime=settings.fhir_export_lifetime,
-        )
-        self._exports = ExportRoutes(
-            store,
-            files,
-            worker=self.export_worker,
-            definitions=self.definitions,
-            rights=rights,
-            base_url=self.base_url,
-            max_jobs=settings.fhir_export_max_jobs,
-        )
+            self.export_worker, self._exports = make_exports(
+                settings, store, definitions=definitions, rules=self._rules, log=self._log
+            )
 
     def before(self) -> None:
         """Refuse what has two readings, before routing, authentication or any policy sees it."""
@@ -179,26 +170,45 @@ class _Parts:
         raw_target = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI")
         if any(name in request.headers for name in canonical_path.METHOD_OVERRIDES):
             raise BadRequest("Method override headers are not accepted.", reason="method_override")
-        canonical_segments(request.path, prefix=self.prefix, raw_target=raw_target)
+        segments = canonical_segments(request.path, prefix=self.prefix, raw_target=raw_target)
+        if request.mimetype in (*JSON_TYPES, PATCH_TYPE) and not export_operation(segments):
+            request.max_content_length = self._max_body_bytes
 
     def serve(self, http: Request) -> Response:
         """Authenticate, decide, answer."""
+        return self.answer(self.admit(http), http)
+
+    def admit(self, http: Request) -> Admitted:
+        """See Gateway. Only the request itself is logged, not the entries of its Bundle."""
         parameters = parse_parameters(http.query_string)
         _refuse_token_outside_header(http, parameters)
         segments = canonical_segments(http.path, prefix=self.prefix, raw_target=None)
         if http.method == "POST" and export_operation(segments) == EXPORT:
             parameters += body_parameters(http)
+        elif is_search_form(http.method, segments):
+            parameters += form_parameters(http)
         fhir_request = parse_request(http.method, http.path, segments=segments, parameters=parameters)
-        g.fhir_request = fhir_request
+        g.setdefault("fhir_request", fhir_request)
         presented = credentials(http.headers.getlist("Authorization"), http.headers.getlist("X-Api-Key"))
         caller = self._bearer.caller(presented, fhir_request.description(), now=clock.now())
-        g.caller = {"client_id": caller.client_id, "jti": caller.token_id}
+        g.setdefault("caller", {"client_id": caller.client_id, "jti": caller.token_id})
         decision = self._rules.decide(caller, fhir_request)
         if isinstance(decision, Deny):
             raise decision.error
-        if fhir_request.operation:
-            return self._export(caller, fhir_request, http)
-        return self._routes.answer(caller, fhir_request, constraint=decision.constraint, http=http)
+        return Admitted(caller, fhir_request, decision.constraint)
+
+    def answer(self, admitted: Admitted, http: Request) -> Response:
+        """See Gateway."""
+        now = clock.now_microseconds()
+        if admitted.request.operation in EXPORTS:
+            return self._export(admitted.caller, admitted.request, http)
+        if admitted.request.interaction == TRANSACTION:
+            return self._bundles.answer(http, now=now, request_id=g.request_id)
+        return self._router.answer(admitted, http, now=now, request_id=g.request_id)
+
+    def read(self, admitted: Admitted, http: Request, *, reads: FhirReads) -> Response:
+        """See Gateway."""
+        return self._router.read(admitted, http, reads=reads)
 
     def _export(self, caller: Caller, fhir_request: FhirRequest, http: Request) -> Response:
         if self._exports is None:
@@ -242,10 +252,21 @@ class _Parts:
         return self.on_error(UnexpectedError(detail=f"{type(error).__name__} at {' > '.join(places)}"))
 
 
+def _search_parser(settings: FhirSettings, definitions: Definitions) -> SearchParser:
+    return SearchParser(
+        definitions,
+        base_url=settings.fhir_base_url,
+        default_count=settings.fhir_default_page_size,
+        max_count=settings.fhir_max_page_size,
+    )
+
+
 def _refuse_token_outside_header(http: Request, parameters: tuple[tuple[str, str], ...]) -> None:
     """Refuse tokens in the query or a form, where logs and histories keep them (RFC 6750 sections 2.2, 2.3)."""
     names = {name for name, _ in parameters}
     if http.mimetype == "application/x-www-form-urlencoded":
+        # Kept beside the form, so that a search can read it strictly.
+        http.get_data()
         names |= set(http.form)
     if "access_token" in names:
         raise BadRequest("The access token belongs in the Authorization header.", reason="token_outside_header")

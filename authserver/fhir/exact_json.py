@@ -29,13 +29,17 @@ class ExactDecimal(Decimal):
         return number
 
 
-def loads(text: str | bytes) -> Any:
+def loads(text: str | bytes, *, unique: bool = False) -> Any:
     """Return the JSON value; numbers with a fraction or exponent, and long ones, are ExactDecimal.
 
-    Raises NotJson for anything else, `NaN`, `Infinity` and endless nesting among it.
+    Raises NotJson for anything else, `NaN`, `Infinity` and endless nesting among it, and with `unique` for an object
+    that has a member twice.
     """
+    hook = _unique if unique else None
     try:
-        return json.loads(text, parse_float=ExactDecimal, parse_int=_integer, parse_constant=_refuse)
+        return json.loads(
+            text, parse_float=ExactDecimal, parse_int=_integer, parse_constant=_refuse, object_pairs_hook=hook
+        )
     except (ValueError, RecursionError) as error:
         raise NotJson(type(error).__name__) from error
 
@@ -48,8 +52,20 @@ def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
         raise NotJson(str(error)) from error
 
 
+def embedded(body: bytes) -> orjson.Fragment:
+    """Return JSON that is already text as a value for dumps(), which takes it as it is."""
+    return orjson.Fragment(body)
+
+
 def _integer(text: str) -> int | ExactDecimal:
     return int(text) if len(text) <= _MACHINE_DIGITS else ExactDecimal(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member comes twice")
+    return members
 
 
 def _refuse(constant: str) -> None:

@@ -5,7 +5,7 @@ them can read one path differently (threat G05).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -16,17 +16,34 @@ from authserver.protocol.fhir_interaction import ID, ON_TYPE, interaction_of
 Pair = tuple[str, str]
 
 READING = ("GET", "HEAD")
+SEARCH = "_search"
 ALLOW = "GET, HEAD"
+TRANSACTION = "transaction"
+"""The interaction of a Bundle posted to the base, a batch or a transaction: which one its body says."""
+READ_ONLY_TYPES = frozenset({"AuditEvent"})
+"""Types that only the server itself writes: nobody edits the record of what was done."""
 MAX_PARAMETERS = 100
 
 _SEGMENT = re.compile(r"[A-Za-z0-9\-._$]{1,64}", re.ASCII)
 # Bulk Data Access: the last fixed segment of a path -> the methods that it has.
 EXPORT, EXPORT_STATUS, EXPORT_FILE = "$export", "$export-status", "$export-file"
+EXPORTS = (EXPORT, EXPORT_STATUS, EXPORT_FILE)
 _EXPORT_METHODS = {
     EXPORT: ("GET", "POST"),
     EXPORT_STATUS: ("GET", "HEAD", "DELETE"),
     EXPORT_FILE: ("GET", "HEAD"),
 }
+
+
+VALIDATE, EVERYTHING, DOCUMENT = "$validate", "$everything", "$document"
+# Operation -> its methods and the letter that it needs; on an instance $validate is about an update.
+_OPERATIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    VALIDATE: (("POST",), "c"),
+    EVERYTHING: (("GET", "POST"), "r"),
+    DOCUMENT: (("GET", "POST"), "r"),
+}
+_ON_TYPE = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_ON_INSTANCE = ("GET", "HEAD", "PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +110,61 @@ def parse_request(method: str, path: str, *, segments: Sequence[str], parameters
     if operation := export_operation(segments):
         return _export_request(method, path, operation=operation, segments=segments, parameters=parameters)
     found = interaction_of(method, segments)
-    on_instance = found.resource_id is not None and len(segments) == 2
-    allow = ALLOW if found.resource_type and (len(segments) == 1 or on_instance) else ""
+    operation = _resource_operation(segments, found.resource_type, found.resource_id)
+    methods = _OPERATIONS[operation][0] if operation else _methods(segments, found.resource_type, found.resource_id)
+    letter = _OPERATIONS[operation][1] if operation else found.letter
     return FhirRequest(
         method=method,
         path=path,
         parameters=tuple(parameters),
-        interaction=found.name,
+        interaction=found.name if segments or method != "POST" else TRANSACTION,
         resource_type=found.resource_type,
         resource_id=found.resource_id,
-        letter=found.letter,
-        served=bool(allow) and method in READING,
-        allow=allow,
+        letter="u" if operation == VALIDATE and found.resource_id else letter,
+        served=method in methods,
+        allow=", ".join(methods),
+        operation=operation,
     )
+
+
+def _methods(segments: Sequence[str], resource_type: str | None, resource_id: str | None) -> tuple[str, ...]:
+    """Return the methods of a path that is no operation; none for one that is not served."""
+    match len(segments), segments[-1] if segments else "":
+        case 0, _:
+            return (*READING, "POST")
+        case 1, "_history":
+            return READING
+        case 1, "_search":
+            return ("POST",)
+        case 1, _ if resource_type:
+            return READING if resource_type in READ_ONLY_TYPES else _ON_TYPE
+        case 2, "_history" if resource_type:
+            return READING
+        case 2, "_search" if resource_type:
+            return ("POST",)
+        case 2, _ if resource_type and resource_id:
+            return READING if resource_type in READ_ONLY_TYPES else _ON_INSTANCE
+        case (3, "_history") | (4, _) if resource_type and resource_id and segments[2] == "_history":
+            return READING if ID.fullmatch(segments[-1]) or len(segments) == 3 else ()
+    return ()
+
+
+def _resource_operation(segments: Sequence[str], resource_type: str | None, resource_id: str | None) -> str:
+    """Return which of our operations the path names, or ""."""
+    on_instance = resource_id is not None and len(segments) == 3
+    match resource_type, segments[-1] if segments else "":
+        case str(), "$validate" if on_instance or len(segments) == 2:
+            return VALIDATE
+        case "Patient", "$everything" if on_instance or len(segments) == 2:
+            return EVERYTHING
+        case "Composition", "$document" if on_instance:
+            return DOCUMENT
+    return ""
+
+
+def is_search_form(method: str, segments: Sequence[str]) -> bool:
+    """Say whether the request is a search whose parameters are in a form (http://hl7.org/fhir/R4/http.html#search)."""
+    return method == "POST" and bool(segments) and segments[-1] == SEARCH
 
 
 def export_operation(segments: Sequence[str]) -> str:

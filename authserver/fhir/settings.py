@@ -62,6 +62,17 @@ class FhirSettings(BaseSettings):
         3, ge=1, le=100, description="Unfinished exports that one client may have; one more is answered by 429."
     )
 
+    fhir_max_body_bytes: int = Field(
+        5_000_000, ge=1_000, le=100_000_000, description="Bytes of a resource or Bundle that a request may send."
+    )
+    fhir_max_bundle_entries: int = Field(
+        2_000, ge=1, le=10_000, description="Entries that a batch or transaction may have."
+    )
+    fhir_tenant_tag_system: str = Field(
+        "https://clinikapi.com/tenant",
+        description="System of the tag in meta.tag that names the tenant; tags of it that clients send are removed.",
+    )
+
     @property
     def base_path(self) -> str:
         """The path of the base URL, for example `/fhir`; "" for the root."""

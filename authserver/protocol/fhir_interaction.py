@@ -40,8 +40,12 @@ def interaction_of(method: str, segments: Sequence[str]) -> Interaction:
         name, letter = ON_TYPE[method]
     elif resource_type and resource_id and len(segments) == 2:
         name, letter = ON_INSTANCE[method]
+    elif method in ("GET", "HEAD") and not segments:
+        name, letter = "search-system", "s"
     else:
         name, letter = _other(method, segments[1:] if resource_type else segments)
+        if name == "search-type" and not resource_type:
+            name = "search-system"
     return Interaction(name, resource_type, resource_id, letter if resource_type else None)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authserver.cli.asgi import BODY_BYTES, Front, environ
+from authserver.cli.asgi import BODY_BYTES, LARGE_BODIES, Front, LargeBodies, environ
 
 JSON = [("Content-Type", "application/json")]
 
@@ -69,7 +69,8 @@ def scope(*headers: tuple[str, str], method: str = "POST", path: str = "/auth/to
 def ask(application: Any, caller: Caller, *headers: tuple[str, str], seconds: float = 5.0, **request: str) -> Caller:
     """Send one request through a Front; return the caller with its answer."""
     with ThreadPoolExecutor(2) as threads:
-        front = Front(application, threads=threads, body_seconds=seconds)
+        large = LargeBodies("/fhir", 3 * BODY_BYTES)
+        front = Front(application, threads=threads, body_seconds=seconds, large_bodies=large)
         asyncio.run(front(scope(*headers, **request), caller.receive, caller.send))  # type: ignore[arg-type]
     return caller
 
@@ -124,6 +125,49 @@ def test_a_body_in_chunks_is_read_to_the_limit() -> None:
     caller = ask(echo, Caller([b"a" * BODY_BYTES, b"b", b"c"]), ("transfer-encoding", "chunked"))
 
     assert (caller.read, caller.headers["X-Length"]) == (2, str(BODY_BYTES + 1))
+
+
+@pytest.mark.parametrize("header", [("content-length", str(2 * BODY_BYTES)), ("transfer-encoding", "chunked")])
+@pytest.mark.parametrize(
+    ("path", "whole"), [("/fhir", True), ("/fhir/Patient", True), ("/fhirs", False), ("/x", False)]
+)
+def test_large_bodies_are_read_below_the_prefix_alone(header: tuple[str, str], path: str, whole: bool) -> None:
+    """E12, and FHIR resources of more than a form's size."""
+    caller = ask(echo, Caller([b"a" * BODY_BYTES, b"b" * (BODY_BYTES - 1), b"c"]), header, path=path)
+
+    assert (len(caller.body) == 2 * BODY_BYTES) is whole
+    assert caller.headers["X-Length"] == str(2 * BODY_BYTES) or not whole
+
+
+def test_a_body_above_the_large_limit_is_not_read() -> None:
+    """E12."""
+    declared = str(3 * BODY_BYTES + 1)
+    refused = ask(echo, Caller([b"a"] * 5), ("content-length", declared), path="/fhir")
+    chunks = [b"a" * BODY_BYTES] * 6
+    cut = ask(echo, Caller(chunks), ("transfer-encoding", "chunked"), path="/fhir")
+
+    assert (refused.read, refused.headers["X-Length"], refused.body) == (0, declared, b"")
+    assert cut.headers["X-Length"] == str(4 * BODY_BYTES)
+
+
+def test_only_a_few_large_bodies_are_read_at_once() -> None:
+    """E12: the others wait for their turn, and are told when it does not come."""
+    large = ("content-length", str(2 * BODY_BYTES))
+    callers = [Caller([b"a"], then="silence") for _ in range(LARGE_BODIES)]
+    last = Caller([b"a" * 2 * BODY_BYTES])
+
+    async def all_at_once(front: Front) -> None:
+        held = [asyncio.ensure_future(front(scope(large, path="/fhir"), c.receive, c.send)) for c in callers]  # type: ignore[arg-type]
+        await asyncio.sleep(0.02)
+        await front(scope(large, path="/fhir"), last.receive, last.send)  # type: ignore[arg-type]
+        for task in held:
+            task.cancel()
+
+    with ThreadPoolExecutor(2) as threads:
+        large_bodies = LargeBodies("/fhir", 3 * BODY_BYTES)
+        asyncio.run(all_at_once(Front(echo, threads=threads, body_seconds=0.05, large_bodies=large_bodies)))
+
+    assert (last.status, last.read, [caller.read for caller in callers]) == (408, 0, [1] * LARGE_BODIES)
 
 
 def test_a_caller_that_has_gone_is_not_answered() -> None:

@@ -1,18 +1,24 @@
 """What the FHIR layer's tests are made of: resources, answers of introspection, apps. Valid by default."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import Engine, delete
 
 from authserver.fhir import demo_data
 from authserver.fhir.app import create_app
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.introspection import Introspection, RequestDescription
 from authserver.fhir.settings import FhirSettings
+from authserver.fhir.store import tables
 from authserver.fhir.store.port import FhirStore
+from authserver.fhir.store.sql_store import SqlStore
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
 BASE = "https://fhir.example/fhir"
@@ -110,6 +116,62 @@ def make_app(
         smart_configuration={"issuer": ISSUER, "token_endpoint": TOKEN_ENDPOINT},
         definitions=definitions,
         log=log or ListLog(),
+    )
+
+
+@dataclass(frozen=True)
+class Writable:
+    """An app that tests write to, and how to empty what it writes to."""
+
+    store: SqlStore
+    engine: Engine
+    introspection: FakeIntrospection
+    log: ListLog
+    app: Flask
+
+    def clear(self) -> None:
+        """Remove every resource, and what was logged."""
+        self.log.events.clear()
+        with self.engine.execution_options(fhir_store_writes=True).begin() as connection:
+            for table in tables.metadata.sorted_tables:
+                if table not in (tables.meta, tables.parameter):
+                    connection.execute(delete(table))
+
+
+ON_SQLITE = pytest.mark.parametrize("writable", ["sqlite"], indirect=True)
+"""For tests of `api` whose outcome no database can change."""
+
+
+def writing_tokens() -> dict[str, Mapping[str, Any]]:
+    """Answers for tokens that may write, by name, all of the tenant `mine` but two."""
+    scopes = {
+        "all": "system/*.cruds",
+        "create": "system/Observation.c",
+        "create-read": "system/Observation.cr system/Patient.r",
+        "final": "system/Observation.cruds?status=final system/Patient.rs",
+        "no-read": "system/Observation.cud system/Patient.r",
+        "update": "system/Observation.u system/Observation.s system/Patient.r",
+        "read": "system/*.rs",
+        "deletes-final": "system/Observation.rs system/Observation.d?status=final",
+        "auditor": "system/AuditEvent.rs",
+    }
+    answers = {name: make_answer(tenant="mine", scope=scope) for name, scope in scopes.items()}
+    answers["other"] = make_answer(tenant="other", scope="system/*.cruds")
+    answers["no-tenant"] = make_answer(scope="system/*.cruds")
+    return answers
+
+
+def send(api: FlaskClient, method: str, path: str, body: object = None, *, token: str = "all", **headers: str) -> Any:
+    """Send a request below the base; `If_Match=...` and the like are headers, a body that is no bytes is JSON."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    content_type = named.pop("Content-Type", "application/fhir+json")
+    data = body if isinstance(body, bytes) else (json.dumps(body).encode() if body is not None else None)
+    return api.open(
+        f"/fhir/{path}" if path else "/fhir",
+        method=method,
+        data=data,
+        headers={**bearer(token), **named},
+        content_type=content_type if data is not None else None,
     )
 
 

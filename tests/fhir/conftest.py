@@ -10,12 +10,23 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
 from authserver.fhir import demo_data
+from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions, load_definitions
 from authserver.fhir.loading import load_bundle
 from authserver.fhir.store import tables
 from authserver.fhir.store.engine import make_engine
 from authserver.fhir.store.sql_store import SqlStore, open_store
-from tests.fhir.builders import FakeIntrospection, ListLog, demo_resources, make_answer, make_app
+from tests.fhir.builders import (
+    FakeIntrospection,
+    ListLog,
+    Writable,
+    demo_resources,
+    make_answer,
+    make_app,
+    make_observation,
+    make_patient,
+    writing_tokens,
+)
 from tests.postgres import PostgresCluster, postgres
 
 __all__ = ["postgres"]
@@ -83,6 +94,33 @@ def demo_store(
         load_bundle(store, bundle, tenant="")
     yield store
     store.close()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def writable(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, definitions: Definitions
+) -> Iterator[Writable]:
+    """An app to write to on each kind of database, made once; see `api`."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('writable')}/fhir.db"
+    else:
+        cluster: PostgresCluster = request.getfixturevalue("postgres")
+        url = cluster.create_database()
+    store, engine, introspection, log = open_store(url, definitions), make_engine(url), FakeIntrospection(), ListLog()
+    app = make_app(store, definitions, introspection=introspection, log=log)
+    yield Writable(store, engine, introspection, log, app)
+    engine.dispose()
+    store.close()
+
+
+@pytest.fixture
+def api(writable: Writable) -> FlaskClient:
+    """A client of an app over an empty store with a Patient of the tenant `mine`, and a foreign one; tokens by name."""
+    writable.clear()
+    writable.store.put(Constraint.system("mine"), [make_patient()], now=1_700_000_000_000_000)
+    writable.store.put(Constraint.system("other"), [make_patient("foreign"), make_observation("foreign")], now=0)
+    writable.introspection.answers = writing_tokens()
+    return writable.app.test_client()
 
 
 @pytest.fixture

@@ -83,17 +83,28 @@ def test_a_policy_that_says_no_refuses(definitions: Definitions) -> None:
 
 
 @pytest.mark.parametrize("request_line", ["POST Observation", "PUT Observation/1", "DELETE Observation/1"])
-def test_writing_is_not_there_yet_for_those_who_may(definitions: Definitions, request_line: str) -> None:
+def test_writing_needs_its_letter_and_is_constrained_by_it(definitions: Definitions, request_line: str) -> None:
+    """Row A22 and threat H18."""
     decision = _decide(definitions, _caller("system/*.*"), request_line)
+
+    assert decision == Allow(Constraint("t", ((),)))
+    assert _error(_decide(definitions, _caller("system/*.rs"), request_line)) is InsufficientScope
+
+
+@pytest.mark.parametrize("request_line", ["POST AuditEvent", "PUT AuditEvent/1", "DELETE AuditEvent/1"])
+def test_nobody_writes_audit_events(definitions: Definitions, request_line: str) -> None:
+    """Row X25: not by the wildcard, and not by a scope that names them."""
+    decision = _decide(definitions, _caller("system/AuditEvent.cruds"), request_line)
 
     assert isinstance(decision, Deny)
     assert isinstance(decision.error, MethodNotAllowed)
     assert decision.error.headers == {"Allow": "GET, HEAD"}
+    assert _error(_decide(definitions, _caller("system/*.*"), request_line)) is InsufficientScope
 
 
 @pytest.mark.parametrize(
     "request_line",
-    ["GET Observation/1/_history", "GET Patient/1/$everything", "POST Observation/_search", "GET ", "POST "],
+    ["GET Observation/1/$meta", "GET Observation/1/$everything", "POST Observation/1/_search"],
 )
 def test_operations_that_are_not_there_are_refused(definitions: Definitions, request_line: str) -> None:
     """Threat H10."""

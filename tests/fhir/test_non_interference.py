@@ -3,6 +3,8 @@
 This one property catches leaks between tenants and around scopes, whichever feature they come from.
 """
 
+import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +20,111 @@ from tests.fhir.builders import (
     make_app,
     make_observation,
     make_patient,
+    send,
 )
 
 SCOPE = "system/Observation.rs?category=laboratory system/Patient.rs?gender=female"
 
+# What a token with these scopes writes, and what it then reads: the answers tell nothing of what it must not see.
+WRITING_SCOPE = (
+    "system/Observation.cruds?category=laboratory system/Patient.rds?gender=female system/Encounter.c "
+    "system/Composition.rs"
+)
+LAB, VITAL = make_observation("x", subject={"reference": "Patient/w0"}), make_observation("x", category="vital-signs")
+PATCH = [{"op": "add", "path": "/issued", "value": "2024-05-11T12:00:00Z"}]
+ENCOUNTER = {"resourceType": "Encounter", "status": "finished", "class": {"code": "AMB"}}
+
+
+def _observation(resource_id: str, **members: Any) -> dict[str, Any]:
+    return {**LAB, "id": resource_id, **members}
+
+
+def _entry(method: str, url: str, resource: Any = None, **members: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {"request": {"method": method, "url": url, **members}}
+    return {**entry, "resource": resource} if resource is not None else entry
+
+
+def _bundle(kind: str, *entries: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": kind, "entry": list(entries)}
+
+
+IDS = ("lab-1", "vital-1", "foreign", "nobody")
+TARGETS = ("w0", "m1", "foreign", "nobody")
+# Each row of the decision table that writes, about a visible, a hidden, a foreign and an absent resource.
+WRITES: list[tuple[str, str, Any, dict[str, str]]] = [
+    *(("PUT", f"Observation/{name}", _observation(name, status="amended"), {}) for name in IDS),
+    *(("PUT", f"Observation/{name}", _observation(name), {"If_Match": 'W/"1"'}) for name in IDS),
+    *(("PUT", f"Observation/{name}", _observation(name), {"If_None_Match": "*"}) for name in IDS),
+    *(("PATCH", f"Observation/{name}", PATCH, {}) for name in IDS),
+    *(("PATCH", f"Observation/{name}", PATCH, {"If_Match": 'W/"9"'}) for name in IDS),
+    *(("POST", f"Observation/{name}/$validate", _observation(name), {}) for name in IDS),
+    *(("POST", "Observation", {**LAB, "subject": {"reference": f"Patient/{name}"}}, {}) for name in TARGETS),
+    *(("POST", "Encounter", {**ENCOUNTER, "subject": {"reference": f"Patient/{name}"}}, {}) for name in TARGETS),
+    *(("POST", "Encounter", {**ENCOUNTER, "partOf": {"reference": f"Encounter/{name}"}}, {}) for name in ("e1", "e2")),
+    *(("POST", "Observation", LAB, {"If_None_Exist": query}) for query in ("_id=vital-2", "_id=lab-2", "_id=foreign")),
+    ("POST", "Observation", LAB, {"If_None_Exist": "category=vital-signs"}),
+    ("POST", "Observation", LAB, {"If_None_Exist": "status=amended"}),
+    ("POST", "Observation", VITAL, {}),
+    *(("PUT", f"Observation?_id={name}", LAB | {"id": name}, {}) for name in ("lab-2", "vital-2", "foreign")),
+    ("PUT", "Observation?category=vital-signs", {k: v for k, v in LAB.items() if k != "id"}, {}),
+    *(("PATCH", f"Observation?_id={name}", PATCH, {}) for name in IDS),
+    *(("DELETE", f"Observation?_id={name}", None, {}) for name in ("vital-3", "foreign", "nobody", "lab-3")),
+    ("DELETE", "Observation?category=vital-signs", None, {}),
+    *(("DELETE", f"Patient/{name}", None, {}) for name in ("m1", "foreign", "nobody", "w1")),
+    *(("DELETE", f"Observation/{name}", None, {}) for name in ("vital-4", "foreign", "nobody", "lab-4")),
+    *(("GET", f"Observation/{name}", None, {}) for name in ("vital-4", "lab-4", "lab-3", "nobody")),
+    ("POST", "", _bundle("batch", *(_entry("GET", f"Observation/{n}") for n in IDS), _entry("GET", "Patient/m1")), {}),
+    ("POST", "", _bundle("batch", *(_entry("DELETE", f"Patient/{n}") for n in ("m2", "foreign", "nobody"))), {}),
+    ("POST", "", _bundle("batch", *(_entry("PUT", f"Observation/{n}", _observation(n)) for n in IDS)), {}),
+    *(("POST", "", _bundle("transaction", _entry("GET", f"Observation/{n}")), {}) for n in IDS),
+    *(("POST", "", _bundle("transaction", _entry("DELETE", f"Observation/{n}")), {}) for n in IDS[1:]),
+    *(
+        ("POST", "", _bundle("transaction", _entry("POST", "Observation", {**LAB, "subject": {"reference": text}})), {})
+        for text in ("Patient?gender=male", "Patient?_id=m1", "Patient?_id=foreign", "Patient?_id=w0", "Patient/m1")
+    ),
+    *(("GET", f"Composition/{name}/$document", None, {}) for name in ("c1", "hidden", "nobody")),
+    *(("GET", path, None, {}) for path in ("Observation", "Observation/_history", "_history", "Patient", "AuditEvent")),
+]
+
+
 VISIBLE = [
     *(make_observation(f"lab-{n}", subject={"reference": f"Patient/w{n % 2}"}) for n in range(5)),
     *(make_patient(f"w{n}", gender="female", birthDate=f"195{n}-01-01") for n in range(2)),
+    {
+        "resourceType": "Composition",
+        "id": "c1",
+        "section": [{"entry": [{"reference": f"Observation/{n}"} for n in ("lab-0", "vital-0", "foreign", "none")]}],
+    },
+    *(
+        make_observation(
+            name, subject={"reference": f"Patient/{who}"}, hasMember=[{"reference": f"Observation/{part}"}]
+        )
+        for name, who, part in (("lab-of-m0", "m0", "vital-0"), ("lab-of-w0", "w0", "lab-0"))
+    ),
 ]
 HIDDEN = [
     *(make_observation(f"vital-{n}", category="vital-signs", status="amended") for n in range(5)),
     *(make_patient(f"m{n}", gender="male", identifier=[{"value": "x"}]) for n in range(3)),
+    make_observation(
+        "vital-of-w0",
+        category="vital-signs",
+        subject={"reference": "Patient/w0"},
+        hasMember=[{"reference": "Observation/lab-1"}],
+        effectiveDateTime="2031-01-01",
+        valueQuantity={"value": 99},
+    ),
     {"resourceType": "Encounter", "id": "e1", "status": "finished", "class": {"code": "AMB"}},
+    {
+        "resourceType": "Provenance",
+        "id": "v1",
+        "target": [{"reference": "Observation/lab-1"}, {"reference": "Patient/w0"}],
+        "recorded": "2024-01-01T00:00:00Z",
+        "agent": [{"who": {"reference": "Patient/m0"}}],
+    },
 ]
-OTHER_TENANT = [*VISIBLE[:3], make_observation("foreign"), make_patient("foreign", gender="female")]
+FOREIGN_COMPOSITION = {"resourceType": "Composition", "id": "hidden"}
+FOREIGN = [make_observation("foreign"), make_patient("foreign", gender="female"), FOREIGN_COMPOSITION]
+OTHER_TENANT = [*VISIBLE[:3], *FOREIGN]
 
 PATHS = [
     "Observation", "Observation?_count=2", "Observation?code=4548-4&_count=3", "Observation?code:not=4548-4",
@@ -45,7 +138,53 @@ PATHS = [
     "Observation/lab-1", "Observation/vital-1", "Observation/foreign", "Observation/nobody", "Patient/m1",
     "Patient/w1", "Patient/foreign", "Encounter", "Encounter/e1", "Encounter/nobody", "Observation/vital-1/_history",
     "Patient/m1/$everything", "Nonsense", "",
+    "Observation/lab-1/_history", "Observation/vital-1/_history/1", "Observation/lab-1/_history/1",
+    "Observation/_history", "Observation/_history?_count=3",
+    "Patient/_history?_count=1", "_history", "_history?_type=Encounter", "_history?_type=Patient,Encounter",
+    "Patient/w0/$everything", "Patient/w0/$everything?_count=1", "Patient/foreign/$everything",
+    "Observation/vital-1/$validate",
 ]  # fmt: skip
+
+# What looks beyond the resources of one type, or orders and counts them: asked by GET and as a form.
+SEARCHES = [
+    "Observation?patient.name=smi", "Observation?patient.gender=male", "Observation?patient.gender=female",
+    "Observation?patient.identifier=x", "Observation?patient.identifier:missing=false", "Observation?patient._id=m0,w0",
+    "Observation?subject:Patient.birthdate=lt1960", "Observation?has-member.status=amended",
+    "Observation?has-member.patient.gender=female", "Observation?encounter.status=finished",
+    "Patient?_has:Observation:patient:status=amended", "Patient?_has:Observation:patient:category=vital-signs",
+    "Patient?_has:Observation:patient:date=gt2030", "Patient?_has:Observation:patient:code:not=4548-4",
+    "Patient?_has:Observation:patient:_has:Observation:has-member:category=vital-signs",
+    "Patient?_has:Provenance:target:agent=m0", "Observation?patient._has:Observation:patient:value-quantity=99",
+    "Observation?_include=Observation:patient", "Observation?_include=Observation:has-member", "Observation?_include=*",
+    "Observation?_include:iterate=Observation:has-member&_include:iterate=Observation:patient&_count=2",
+    "Observation?_include=Observation:encounter", "Patient?_revinclude=Observation:patient&_count=1",
+    "Patient?_revinclude=Observation:*", "Observation?_revinclude=Observation:has-member",
+    "Observation?_revinclude:iterate=Observation:has-member", "Observation?_revinclude=Provenance:target",
+    "Patient?_revinclude=Observation:patient&_include:iterate=Observation:has-member",
+    "Observation?_sort=-date&_count=2", "Observation?_sort=subject&_count=1",
+    "Observation?_sort=-value-quantity,status",
+    "Patient?_sort=-birthdate&_count=1", "Patient?_sort=identifier", "Patient?_sort=-_lastUpdated,_id&_count=1",
+    "Observation?_total=accurate", "Observation?_summary=count", "Patient?_count=0", "Patient?_total=estimate&_count=1",
+    "Patient?_summary=true", "Observation?_elements=subject", "Observation?subject:missing=false",
+    "Patient?identifier:missing=false", "Observation?value-quantity:missing=false",
+    "Observation?code-value-quantity=4548-4$gt1", "Observation?subject:identifier=x", "Observation?value-quantity=ap99",
+    "?_type=Patient,Observation&_count=2", "?_type=Patient,Encounter", "?_count=1&_sort=-_id", "?_id=m0,vital-1,lab-1",
+    "?_summary=count", "?_type=Observation&_include=Observation:patient",
+    "?_type=Patient&_has:Observation:patient:code=a",
+]  # fmt: skip
+_PARTS = [
+    "code=4548-4", "status:not=final", "patient.gender:not=male", "patient=w0", "_sort=-date", "_sort=_id", "_count=1",
+    "_include=Observation:patient", "_include:iterate=Observation:has-member", "_total=accurate", "date=gt2025",
+    "patient._has:Observation:patient:category:not=laboratory", "_has:Observation:has-member:code=4548-4",
+    "_revinclude=Observation:has-member", "_summary=text", "has-member:missing=false",
+    "category=vital-signs,laboratory",
+]  # fmt: skip
+
+
+def _generated(number: int = 30) -> list[str]:
+    """Queries put together by chance, the same ones in every run."""
+    chance = random.Random(7)
+    return [f"Observation?{'&'.join(chance.sample(_PARTS, chance.randint(2, 5)))}" for _ in range(number)]
 
 
 def _filled(url: str, definitions: Definitions, *, with_hidden: bool) -> SqlStore:
@@ -68,14 +207,20 @@ def _answers(store: SqlStore, definitions: Definitions) -> list[tuple[Any, ...]]
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
             target = f"/fhir/{path}" if path else "/fhir"
             answers.extend(_walk(client, method, target))
+    for path in (*SEARCHES, *_generated()):
+        answers.extend(_walk(client, "GET", f"/fhir/{path}".replace("/?", "?")))
+    for path in SEARCHES:
+        name, _, form = path.partition("?")
+        answers.extend(_walk(client, "POST", f"/fhir/{name}/_search".replace("//", "/"), form=form))
     return answers
 
 
-def _walk(client: Any, method: str, target: str) -> list[tuple[Any, ...]]:
+def _walk(client: Any, method: str, target: str, *, form: str = "") -> list[tuple[Any, ...]]:
     """The answer and, for a search, the answers of all further pages, without what differs by chance."""
     seen: list[tuple[Any, ...]] = []
     while target:
-        response = client.open(target, method=method, headers=bearer())
+        media_type = "application/x-www-form-urlencoded" if form else None
+        response = client.open(target, method=method, headers=bearer(), data=form, content_type=media_type)
         body, following = response.data.decode(), ""
         for link in (response.get_json() or {}).get("link", []) if response.status_code == 200 and body else []:
             if link["relation"] == "next":
@@ -83,32 +228,81 @@ def _walk(client: Any, method: str, target: str) -> list[tuple[Any, ...]]:
                 body = body.replace(following.partition("_cursor=")[2], "CURSOR")
         headers = sorted((k, v) for k, v in response.headers.items() if k != "X-Request-Id")
         seen.append((method, target.partition("_cursor=")[0], response.status_code, headers, body))
-        target = following
+        target, method, form = following, "GET" if form else method, ""
     return seen
 
 
-@pytest.fixture
-def answers(tmp_path: Path, definitions: Definitions) -> list[list[tuple[Any, ...]]]:
+def _written(store: SqlStore, definitions: Definitions) -> list[tuple[Any, ...]]:
+    """What the writing token is answered, without what differs by chance: ids, moments, cursors."""
+    introspection = FakeIntrospection({"all": make_answer(tenant="mine", scope=WRITING_SCOPE)})
+    client = make_app(store, definitions, introspection=introspection).test_client()
+    names: dict[str, str] = {}
+    seen = []
+    for method, path, body, headers in WRITES:
+        if method == "PATCH":
+            headers = {**headers, "Content_Type": "application/json-patch+json"}
+        answer = send(client, method, path, body, **headers)
+        kept = sorted((k, _plain(v, names)) for k, v in answer.headers.items() if k not in CHANCE)
+        seen.append((method, path, answer.status_code, kept, _plain(answer.get_data(as_text=True), names)))
+    return seen
+
+
+CHANCE = ("X-Request-Id", "Last-Modified", "Date")
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+def _plain(text: str, names: dict[str, str]) -> str:
+    text = re.sub(UUID, lambda found: names.setdefault(found[0], f"id-{len(names)}"), text)
+    text = re.sub(r"_cursor=[\w-]+", "_cursor=", text)
+    return re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z", "MOMENT", text)
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory, definitions: Definitions) -> list[list[tuple[Any, ...]]]:
     """What the token gets from a store without, and from one with, what it must not see."""
     collected = []
     for with_hidden in (False, True):
-        store = _filled(f"sqlite:///{tmp_path}/{with_hidden}.db", definitions, with_hidden=with_hidden)
+        folder = tmp_path_factory.mktemp("non-interference")
+        store = _filled(f"sqlite:///{folder}/fhir.db", definitions, with_hidden=with_hidden)
         collected.append(_answers(store, definitions))
         store.close()
     return collected
 
 
 def test_what_a_token_must_not_see_changes_no_byte(answers: list[list[tuple[Any, ...]]]) -> None:
-    """Threats H01, H02, H04, H09, H12; leaks L2, L7, L9; row X12."""
+    """Threats H01 to H04, H09, H12; leaks L1, L2, L5, L7, L9; rows B4 and X12."""
     without, with_hidden = answers
 
     assert without == with_hidden
+
+
+def test_what_a_token_must_not_see_changes_no_answer_to_a_write(tmp_path: Path, definitions: Definitions) -> None:
+    """Threats H01, H05 to H08, H10, H11 and H13; leaks L4, L8, L9, L10, L11, L13, L19; rows B5, B6 and C8."""
+    collected = []
+    for with_hidden in (False, True):
+        store = _filled(f"sqlite:///{tmp_path}/{with_hidden}.db", definitions, with_hidden=with_hidden)
+        collected.append(_written(store, definitions))
+        store.close()
+    without, with_hidden_ones = collected
+
+    for one, other in zip(without, with_hidden_ones, strict=True):
+        assert one == other
+    assert {status for _, _, status, _, _ in without} == {200, 201, 204, 403, 404, 410, 412, 422}
 
 
 def test_the_comparison_sees_resources_at_all(answers: list[list[tuple[Any, ...]]]) -> None:
     """The positive control: the visible ones are there, page by page."""
     bodies = "".join(answer[4] for answer in answers[1])
 
-    assert all(f'"id":"{resource["id"]}"' in bodies for resource in VISIBLE)
+    assert all(f'"id":"{resource["id"]}"' in bodies for resource in VISIBLE if resource["id"] != "c1")
     assert not any(f'"id":"{resource["id"]}"' in bodies for resource in HIDDEN)
     assert '"id":"foreign"' not in bodies
+
+
+def test_most_of_the_searches_are_answered(answers: list[list[tuple[Any, ...]]]) -> None:
+    """The positive control of the searches that look at other types."""
+    statuses = [answer[2] for answer in answers[1] if any(path in answer[1] for path in SEARCHES if path[0] != "?")]
+
+    assert statuses.count(200) > 50
+    assert set(statuses) == {200, 403}
+    assert any('"mode":"include"' in answer[4] for answer in answers[1])

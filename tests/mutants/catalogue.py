@@ -15,6 +15,7 @@ _FETCH = "tests/adapters/test_jwks_http.py"
 _TOKENS = "tests/services/test_token_introspection.py tests/web/test_introspect.py tests/protocol/test_access_token.py"
 _CALLERS = "tests/services/test_authorization.py tests/web/test_resources.py tests/web/test_introspect.py"
 _FHIR = "tests/fhir/test_bearer.py tests/fhir/test_access.py tests/fhir/test_app.py tests/fhir/test_refusals.py"
+_SEARCHES = "tests/fhir/test_linked_search.py tests/fhir/store/test_links.py"
 _CLIENTS = "tests/protocol/test_client.py"
 _ISSUANCE = "tests/services/test_token_issuance.py"
 _STORES = "tests/adapters/test_stores.py"
@@ -704,15 +705,190 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
+        "fhir/store/session.py",
+        "tests/fhir/store/test_session.py",
+        (
+            "a hidden resource can be written",
+            "H06",
+            '            raise NotFound(detail="the constraint hides the stored state")\n',
+            "            pass\n",
+        ),
+        (
+            "a free id can be taken under criteria",
+            "H06",
+            'if not lives and method != "POST" and not constraint.is_everything:',
+            "if False:",
+        ),
+        ("a write may leave the scope", "H05", "        if stored is None:\n            raise OutsideScope\n", ""),
+    ),
+    *_of(
+        "fhir/interactions/performer.py",
+        "tests/fhir/test_writes.py",
+        ("bodies are shown to who may not read", "H18", "shows_body=bool(readable))", "shows_body=True)"),
+        (
+            "a conditional update overwrites by name",
+            "H07",
+            'raise PreconditionFailed("The resource exists already, and does not match.", reason="exists_already")',
+            "pass",
+        ),
+        ("a conditional delete forgets d", "H07", 'constraint = constraint.narrowed(task.right("d"))', "pass"),
+        ("several matches are one", "H07", "if len(matches) > 1:", "if False:"),
+        (
+            "tags of a patch are the client's",
+            "H06",
+            "tagged = self._reader.tagged(result, task.caller.tenant)",
+            "tagged = result",
+        ),
+        ("a patch need not be valid", "C1", "        self._reader.validate(tagged)\n", ""),
+        (
+            "references are not looked at",
+            "H13",
+            "        self._checks.check(session, [_reviewed(one) for one in outcomes if one.wrote])\n",
+            "",
+        ),
+    ),
+    *_of(
+        "fhir/interactions/task.py",
+        "tests/fhir/test_writes.py",
+        ("a test of a patch needs no r", "H18", '                task.right("r")\n', "                pass\n"),
+        (
+            "tags of the reserved system are the client's",
+            "H05",
+            "tagged = self.tagged(resource, task.caller.tenant)",
+            "tagged = dict(resource)",
+        ),
+    ),
+    *_of(
+        "fhir/interactions/transaction.py",
+        "tests/fhir/test_bundles.py",
+        (
+            "references by search need no s",
+            "H08",
+            "self._rights.of_condition(caller.scopes, wanted, tenant=caller.tenant), wanted",
+            "Constraint.system(caller.tenant), wanted",
+        ),
+        ("references by search may match several", "H08", "if len(matches) != 1:", "if not matches:"),
+        ("two entries may write one resource", "H08", "if len(keys) > len(set(keys)):", "if False:"),
+    ),
+    *_of(
+        "fhir/interactions/bundle_entries.py",
+        "tests/fhir/test_bundles.py",
+        ("Bundles of any length", "H08", "if len(listed) > limit:", "if False:"),
+    ),
+    *_of(
+        "fhir/store/versions.py",
+        "tests/fhir/store/test_session.py",
+        (
+            "old versions are not held against the scope",
+            "H01",
+            "        return matches_any(constraint.alternatives, facts)",
+            "        return True",
+        ),
+        ("histories of every tenant", "H01", "resource.c.tenant == constraint.tenant, ", ""),
+    ),
+    *_of(
+        "fhir/request.py",
+        "tests/fhir/test_writes.py tests/fhir/test_access.py",
+        (
+            "anybody writes the record",
+            "X25",
+            'READ_ONLY_TYPES = frozenset({"AuditEvent"})',
+            "READ_ONLY_TYPES = frozenset[str]()",
+        ),
+    ),
+    *_of(
+        "fhir/search_rights.py",
+        _SEARCHES,
+        (
+            "what a search looks at needs no scope",
+            "H03 H04",
+            "        if not found:\n            raise InsufficientScope(f",
+            "        if False:\n            raise InsufficientScope(f",
+        ),
+        (
+            "what is included needs no scope",
+            "H03",
+            "            if not any(opened.values()):\n",
+            "            if False:\n",
+        ),
+    ),
+    *_of(
+        "fhir/store/criteria.py",
+        _SEARCHES,
+        (
+            "a chain sees every resource",
+            "H04",
+            "within = self._constraint.through(target_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+        (
+            "_has sees every resource",
+            "H04",
+            "within = self._constraint.through(criterion.resource_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+    ),
+    *_of(
+        "fhir/store/links.py",
+        _SEARCHES,
+        (
+            "candidates are all resources",
+            "H04",
+            "within = self._constraint.through(resource_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+    ),
+    *_of(
+        "fhir/store/including.py",
+        _SEARCHES,
+        (
+            "every resource is included",
+            "H03",
+            "self._of_type(one, self._constraint.including(one))",
+            "self._of_type(one, Constraint.system(self._constraint.tenant))",
+        ),
+        (
+            "whatever refers is included",
+            "H03",
+            "within = self._constraint.through(include.resource_type)",
+            "within = Constraint.system(self._constraint.tenant)",
+        ),
+    ),
+    *_of(
+        "fhir/search/cursor.py",
+        "tests/fhir/search/test_cursor.py",
+        (
+            "a cursor is for anybody",
+            "H09",
+            "if not hmac.compare_digest(mac, _mac(plain, binding, secret)) or again != text:",
+            "if again != text:",
+        ),
+    ),
+    *_of(
+        "fhir/search/parser.py",
+        _SEARCHES,
+        (
+            "a lenient client's filter is left out",
+            "H04",
+            """if not lenient or ":" in name or "." in name or name in _NEVER_IGNORED:""",
+            "if not lenient:",
+        ),
+    ),
+    *_of(
+        "fhir/routes/search.py",
+        _SEARCHES,
+        ("a form that is none is an empty one", "H02", "if body and http.mimetype != _FORM:", "if False:"),
+    ),
+    *_of(
         "cli/asgi.py",
         "tests/cli/test_asgi.py tests/cli/test_http_protocol.py",
-        ("bodies of any length", "E12", "return declared.isdecimal() and int(declared) > BODY_BYTES", "return False"),
-        ("chunks without end", "E12", " and len(body) <= BODY_BYTES:", ":"),
+        ("bodies of any length", "E12", "return declared.isdecimal() and int(declared) > limit", "return False"),
+        ("chunks without end", "E12", " and len(body) <= limit:", ":"),
         (
             "bodies may come slowly",
             "E12",
-            "return await asyncio.wait_for(_collected(receive), self._body_seconds)",
-            "return await asyncio.wait_for(_collected(receive), 20)",
+            "return await asyncio.wait_for(_collected(receive, BODY_BYTES), self._body_seconds)",
+            "return await asyncio.wait_for(_collected(receive, BODY_BYTES), 20)",
         ),
         (
             "methods in any case",

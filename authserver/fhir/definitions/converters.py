@@ -80,6 +80,12 @@ def _token(code: Any, system: Any) -> Iterator[Row]:
         )
 
 
+def reference_identifier(value: Any) -> Iterator[Row]:
+    """Yield (value, system) of the Identifier by which a Reference names its target (`:identifier`)."""
+    if isinstance(value, dict):
+        yield from token_identifier(value.get("identifier"))
+
+
 def reference(value: Any) -> Iterator[Row]:
     """Yield (id, type) of a Reference to a resource here, (url, "") of any other."""
     text = value.get("reference") if isinstance(value, dict) else None

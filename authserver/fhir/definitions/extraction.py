@@ -3,25 +3,20 @@
 The rows are what the store's index tables hold and what a search compares.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from authserver.fhir.definitions.converters import Convert, Row, converter
+from authserver.fhir.definitions.composites import Composite
+from authserver.fhir.definitions.converters import Convert, Row, converter, reference_identifier
+from authserver.fhir.definitions.paths import Walk, compile_path, table_of
 from authserver.fhir.definitions.tables import Definitions
 
-TABLES = ("token", "reference", "string", "date", "quantity")
-_TABLE_OF = {"uri": "token", "number": "quantity"}
-_STEP = re.compile(r"(\w+)(?:\[(\w+)=([^\]]*)\]|\[(\d+)\])?")
+TABLES = ("token", "reference", "string", "date", "quantity", "composite")
+# Kinds whose empty texts no search value equals.
+_PRESENCE = ("token", "reference", "string")
 
-Walk = Callable[[list[Any]], list[Any]]
 Rows = dict[str, set[Row]]
-
-
-def table_of(kind: str) -> str:
-    """Return the index table that holds parameters of this kind."""
-    return _TABLE_OF.get(kind, kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +24,8 @@ class _Use:
     code: str
     table: str
     convert: Convert
+    only: str
+    """The one type of the references that are the parameter's (`where(resolve() is T)`); "" for all."""
 
 
 @dataclass(slots=True)
@@ -37,6 +34,7 @@ class _Plan:
 
     members: dict[str, list[tuple[Walk, list[_Use]]]] = field(default_factory=dict)
     present: dict[str, list[str]] = field(default_factory=dict)
+    composites: list[Composite] = field(default_factory=list)
 
 
 class Extractor:
@@ -50,8 +48,10 @@ class Extractor:
         """Return table name -> rows; each row begins with the parameter's code.
 
         token (code, code, system), reference (code, id, type), string (code, folded, exact),
-        date (code, start, end), quantity (code, low, high, code, system, unit). `_id` and `_lastUpdated`
-        are columns of the resource and not among them.
+        date (code, start, end), quantity (code, low, high, code, system, unit), composite (see composites.py).
+        A Reference's identifier is a token of the reference's code. A value without anything to compare (a concept
+        that is only text) gives the row of two empty texts, which no search value equals: it is not missing.
+        `_id` and `_lastUpdated` are columns of the resource and not among them.
         """
         rows: Rows = {table: set() for table in TABLES}
         plan = self._plan(resource["resourceType"])
@@ -59,10 +59,11 @@ class Extractor:
             for walk, uses in plan.members.get(member, ()):
                 for value in walk([resource[member]]):
                     for use in uses:
-                        rows[use.table].update((use.code, *row) for row in use.convert(value))
+                        _add(rows, use, value)
         for code, members in plan.present.items():
             there = any(resource.get(member, False) is not False for member in members)
             rows["token"].add((code, "true" if there else "false", ""))
+        rows["composite"].update(row for composite in plan.composites for row in composite.rows(resource))
         return rows
 
     def _plan(self, resource_type: str) -> _Plan:
@@ -72,50 +73,33 @@ class Extractor:
         return plan
 
 
+def _add(rows: Rows, use: _Use, value: Any) -> None:
+    found = {(use.code, *row) for row in use.convert(value)}
+    if use.table == "reference" and isinstance(value, dict) and use.only in ("", value.get("type")):
+        rows["token"].update((use.code, *row) for row in reference_identifier(value))
+    if not found and use.table in _PRESENCE and isinstance(value, dict) and value and not use.only:
+        found = {(use.code, "", "")}
+    rows[use.table].update(found)
+
+
 def _compile(definitions: Definitions, resource_type: str) -> _Plan:
     plan = _Plan()
     uses_of: dict[str, list[_Use]] = {}
     for parameter in definitions.parameters(resource_type):
         if parameter.code in ("_id", "_lastUpdated"):
             continue
+        if parameter.components:
+            plan.composites.append(Composite(parameter))
+            continue
         for path in parameter.paths:
             steps, _, type_name = path.rpartition(":")
             if type_name == "present":
                 plan.present.setdefault(parameter.code, []).append(steps)
                 continue
-            use = _Use(parameter.code, table_of(parameter.kind), converter(parameter.kind, type_name))
+            convert = converter(parameter.kind, type_name)
+            use = _Use(parameter.code, table_of(parameter.kind), convert, only=type_name.partition("(")[2][:-1])
             uses_of.setdefault(steps, []).append(use)
     for steps, uses in uses_of.items():
         member, walk = compile_path(steps)
         plan.members.setdefault(member, []).append((walk, uses))
     return plan
-
-
-def compile_path(path: str) -> tuple[str, Walk]:
-    """Return the path's first member name, and the function from that member's values to the path's values."""
-    matches = list(_STEP.finditer(path))
-    filters = [_filter(match) for match in matches]
-    names = [match[1] for match in matches]
-
-    def walk(values: list[Any]) -> list[Any]:
-        values = filters[0](values)
-        for name, keep in zip(names[1:], filters[1:], strict=True):
-            values = keep([value[name] for value in values if isinstance(value, dict) and name in value])
-        return values
-
-    return names[0], walk
-
-
-def _filter(match: re.Match[str]) -> Walk:
-    name, literal, position = match[2], match[3], match[4]
-    if position is not None:
-        return lambda values: _flat(values)[int(position) : int(position) + 1]
-    if name is None:
-        return _flat
-    return lambda values: [v for v in _flat(values) if isinstance(v, dict) and v.get(name) == literal]
-
-
-def _flat(values: list[Any]) -> list[Any]:
-    if not any(isinstance(value, list) for value in values):
-        return values
-    return [item for value in values for item in (value if isinstance(value, list) else [value])]

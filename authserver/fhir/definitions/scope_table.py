@@ -43,7 +43,8 @@ def module(definitions: Definitions) -> str:
     common = {parameter.code for parameter in definitions.parameters("Binary")}
     rows = []
     for resource_type in sorted(definitions.resource_types - {COMMON}):
-        names = [one.code for one in definitions.parameters(resource_type) if one.code not in common]
+        plain = [one for one in definitions.parameters(resource_type) if not one.components]
+        names = [one.code for one in plain if one.code not in common]
         if names:
             row = f"{resource_type}: {' '.join(names)}"
             rows.extend(textwrap.wrap(row, 118, subsequent_indent="  ", break_on_hyphens=False))

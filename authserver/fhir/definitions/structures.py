@@ -1,7 +1,8 @@
 """Turn a parsed search expression into typed JSON paths, with the StructureDefinitions at hand.
 
 A typed path is text such as `component.code:CodeableConcept`, `telecom[system=phone]:ContactPoint`,
-`subject:Reference(Patient)` or `entry[0].resource:Resource`: JSON member names, then the type at the end.
+`subject:Reference(Patient)` or `entry[0].resource:Resource`: JSON member names, then the type at the end. The resource
+itself is the empty path, as in `:Observation`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,13 +56,32 @@ class Structures:
                 texts.extend(self._typed(path, resource_type))
         return tuple(dict.fromkeys(texts))
 
+    def component_paths(self, base: str, expression: str, resource_type: str) -> tuple[str, ...]:
+        """Return the typed paths of a composite's component, relative to the elements of the base expression.
+
+        A path from the resource itself (`%resource.`) begins with "^". Raises ExpressionError as typed_paths() does.
+        """
+        if expression.startswith("%resource."):
+            expression = expression.replace("%resource", resource_type, 1)
+            return tuple(f"^{path}" for path in self.typed_paths(expression, resource_type))
+        # R4 writes the data type dateTime with a capital letter in Observation.code-value-date.
+        expression = expression.replace("as(DateTime)", "as(dateTime)")
+        starts = [_Node("", resource_type, resource_type)]
+        paths = [path[1:] for path in parse(base) if path[0] == Field(resource_type)]
+        bases = [node for path in paths for node in self._walk(starts, path)]
+        texts: list[str] = []
+        for node in bases:
+            for path in parse(expression):
+                texts.extend(_texts(self._walk([_Node("", node.context, node.type_name)], path), path))
+        return tuple(dict.fromkeys(texts))
+
     def _typed(self, path: Path, resource_type: str) -> list[str]:
-        nodes = [_Node("", resource_type, resource_type)]
+        return _texts(self._walk([_Node("", resource_type, resource_type)], path), path)
+
+    def _walk(self, nodes: list[_Node], path: Path) -> list[_Node]:
         for step in path:
             nodes = [after for node in nodes for after in self._follow(node, step)]
-        if not nodes:
-            raise ExpressionError(f"no element for {path} on {resource_type}")
-        return [f"{node.text}:{node.type_name}" for node in nodes]
+        return nodes
 
     def _follow(self, node: _Node, step: Step) -> list[_Node]:
         match step:
@@ -99,3 +119,9 @@ class Structures:
         inline = code in ("BackboneElement", "Element")
         reference = self._elements[path].get("contentReference", "").partition("#")[2]
         return _Node(text, (reference or path) if inline else code, code)
+
+
+def _texts(nodes: list[_Node], path: Path) -> list[str]:
+    if not nodes:
+        raise ExpressionError(f"no element for {path}")
+    return [f"{node.text}:{node.type_name}" for node in nodes]

@@ -3,47 +3,62 @@
 Whatever is not fully understood is an error, never a criterion left out.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-from authserver.fhir.definitions.tables import Definitions, SearchParameter
-from authserver.fhir.search import values
-from authserver.fhir.search.ast import (
-    Criterion,
-    DateCriterion,
-    IdCriterion,
-    LastUpdatedCriterion,
-    QuantityCriterion,
-    ReferenceCriterion,
-    SearchQuery,
-    StringCriterion,
-    StringMode,
-    TokenCriterion,
+from authserver.fhir.definitions.tables import Definitions
+from authserver.fhir.search.ast import Criterion, SearchQuery
+from authserver.fhir.search.controls import (
+    CURSOR,
+    INCLUDES,
+    MAX_INCLUDES,
+    SINGLE,
+    ControlParser,
+    Shape,
+    check_format,
+    shape,
+    total,
 )
-from authserver.fhir.search.problems import MalformedParameter, UnsupportedParameter
+from authserver.fhir.search.criterion_parser import CriterionParser
+from authserver.fhir.search.problems import MalformedParameter, UnsupportedModifier, UnsupportedParameter
 
-CURSOR = "_cursor"
-MAX_CRITERIA = 30
+MAX_CRITERIA: Final = 30
 
-_ID = re.compile(r"[A-Za-z0-9.-]{1,64}", re.ASCII)
-_FORMATS = {"json", "application/json", "application/fhir+json", "application/fhir json"}
-_STRING_MODES: Final[Mapping[str, StringMode]] = {"": "starts", "exact": "exact", "contains": "contains"}
+# They would narrow, or change what is looked at: left out, they would answer more than was asked for.
+_NEVER_IGNORED = frozenset(
+    ("_has", "_filter", "_list", "_query", "_content", "_text", "_containedType", *INCLUDES, *SINGLE)
+)
 
 Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedSearch:
-    """A parsed query: the search without its position, the cursor's text, and the pairs that were used.
+    """A parsed query: one search per type, the cursor's text, the shape of the matches, and the pairs that were used.
 
-    `used` is without the cursor, and without what a lenient client's unsupported parameters were.
+    Of a system search each type has its own search; `query` is the one of a search of one type. `used` is without the
+    cursor, and without what a lenient client's unknown parameters were.
     """
 
-    query: SearchQuery
+    queries: tuple[SearchQuery, ...]
     cursor: str | None
     used: tuple[Pair, ...]
+    shape: Shape = field(default_factory=Shape)
+
+    @property
+    def query(self) -> SearchQuery:
+        """The first search."""
+        return self.queries[0]
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """The pairs of a query by their role."""
+
+    controls: dict[str, str] = field(default_factory=dict)
+    includes: list[Pair] = field(default_factory=list)
+    criteria: list[Pair] = field(default_factory=list)
 
 
 class SearchParser:
@@ -53,46 +68,42 @@ class SearchParser:
         self, definitions: Definitions, *, base_url: str, default_count: int = 20, max_count: int = 1_000
     ) -> None:
         self._definitions = definitions
-        self._base_url = base_url
-        self._default_count = default_count
-        self._max_count = max_count
+        self._criteria = CriterionParser(definitions, base_url=base_url)
+        self._controls = ControlParser(definitions, default_count=default_count, max_count=max_count)
 
     def query(self, resource_type: str, pairs: Sequence[Pair], *, lenient: bool = False) -> ParsedSearch:
-        """Parse the query of a search; `_count` above the limit is lowered to it.
+        """Parse the query of a search of one type.
 
-        Raises UnsupportedParameter (unless `lenient`, which leaves it out) and MalformedParameter.
+        Raises UnsupportedParameter (a `lenient` client has parameters left out that the type does not have, never a
+        modifier, a chain or a filter that is not understood) and MalformedParameter.
         """
-        criteria: list[Criterion] = []
-        used: list[Pair] = []
-        controls: dict[str, str] = {}
-        for name, value in pairs:
-            if name in ("_count", "_format", CURSOR):
-                if name in controls:
-                    raise MalformedParameter(name)
-                controls[name] = value
-                continue
-            try:
-                criteria.append(self.criterion(resource_type, name, value))
-            except UnsupportedParameter:
-                if not lenient:
-                    raise
-                continue
-            used.append((name, value))
-        if len(criteria) > MAX_CRITERIA:
-            raise MalformedParameter(pairs[-1][0], detail="too many criteria")
-        _check_format(controls.get("_format", "json"))
-        used.extend((name, value) for name, value in controls.items() if name != CURSOR)
-        query = SearchQuery(resource_type, tuple(criteria), self._count(controls.get("_count")))
-        return ParsedSearch(query, controls.get(CURSOR), tuple(used))
+        if any(name == "_type" for name, _ in pairs):
+            raise UnsupportedParameter("_type")
+        return self._query((resource_type,), pairs, lenient=lenient)
+
+    def system_query(self, pairs: Sequence[Pair], *, types: Sequence[str], lenient: bool = False) -> ParsedSearch:
+        """Parse the query of a search of several types (see types_of()); criteria must be known to each of them."""
+        return self._query(tuple(types), pairs, lenient=lenient)
+
+    def types_of(self, pairs: Sequence[Pair]) -> tuple[str, ...] | None:
+        """Return the types that `_type` names, None without it. Raises MalformedParameter for a type not known."""
+        texts = [value for name, value in pairs if name == "_type"]
+        if not texts:
+            return None
+        types = tuple(dict.fromkeys(texts[0].split(",")))
+        if len(texts) > 1 or not all(name in self._definitions.resource_types for name in types):
+            raise MalformedParameter("_type")
+        return types
 
     def scope_criteria(self, resource_type: str, parameters: Iterable[Pair]) -> tuple[Criterion, ...] | None:
         """Parse a scope's parameters; None when one is unknown or malformed: such a scope grants nothing.
 
-        Modifiers are refused here as SMART 2.2 leaves them open.
+        Modifiers, chains and composites are refused here as SMART 2.2 leaves them open.
         """
         criteria = []
         for name, value in sorted(parameters):
-            if ":" in name:
+            parameter = self._definitions.parameter(resource_type, name)
+            if parameter is None or parameter.components:
                 return None
             try:
                 criteria.append(self.criterion(resource_type, name, value))
@@ -102,71 +113,57 @@ class SearchParser:
 
     def criterion(self, resource_type: str, name: str, value: str) -> Criterion:
         """Parse one parameter. Raises UnsupportedParameter or MalformedParameter."""
-        code, colon, modifier = name.partition(":")
-        parameter = self._definitions.parameter(resource_type, code)
-        if parameter is None or (colon and not modifier):
-            raise UnsupportedParameter(name)
-        texts = values.alternatives(name, value)
-        if code == "_id":
-            return _ids(name, modifier, texts)
-        if code == "_lastUpdated":
-            _refuse_modifier(name, modifier)
-            return LastUpdatedCriterion(tuple(values.date(name, text) for text in texts))
-        return self._indexed(parameter, name, modifier=modifier, texts=texts)
+        return self._criteria.criterion(resource_type, name, value)
 
-    def _indexed(self, parameter: SearchParameter, name: str, *, modifier: str, texts: list[str]) -> Criterion:
-        code = parameter.code
-        if parameter.kind == "token":
-            if modifier not in ("", "not"):
-                raise UnsupportedParameter(name)
-            tokens = tuple(values.token(name, text) for text in texts)
-            return TokenCriterion(code, tokens, negated=modifier == "not")
-        if parameter.kind == "reference":
-            if modifier and not self._is_target(parameter, modifier):
-                raise UnsupportedParameter(name)
-            found = (values.reference(parameter, text, base_url=self._base_url, modifier=modifier) for text in texts)
-            return ReferenceCriterion(code, tuple(found))
-        if parameter.kind == "string":
-            mode = _STRING_MODES.get(modifier)
-            if mode is None:
-                raise UnsupportedParameter(name)
-            return StringCriterion(code, tuple(values.string(name, text, mode) for text in texts), mode)
-        _refuse_modifier(name, modifier)
-        return _plain_kind(parameter, texts)
+    def _query(self, types: tuple[str, ...], pairs: Sequence[Pair], *, lenient: bool) -> ParsedSearch:
+        found = _sorted(pairs)
+        check_format(found.controls)
+        known = [pair for pair in found.criteria if self._is_known(types, pair, lenient=lenient)]
+        if len(known) > MAX_CRITERIA or len(found.includes) > MAX_INCLUDES:
+            raise MalformedParameter(pairs[-1][0], detail="too many parameters")
+        how = shape(found.controls)
+        sort = self._controls.sort(types, found.controls.get("_sort"))
+        includes = tuple(self._controls.include(types, name, value) for name, value in found.includes)
+        count = 0 if how.summary == "count" else self._controls.count(found.controls.get("_count"))
+        wanted = total(found.controls.get("_total"))
+        queries = tuple(
+            SearchQuery(
+                resource_type,
+                tuple(self.criterion(resource_type, name, value) for name, value in known),
+                count,
+                sort=sort,
+                includes=includes,
+                total="accurate" if count == 0 else wanted,
+            )
+            for resource_type in types
+        )
+        controls = [(name, value) for name, value in found.controls.items() if name != CURSOR]
+        return ParsedSearch(queries, found.controls.get(CURSOR), (*known, *found.includes, *controls), how)
 
-    def _is_target(self, parameter: SearchParameter, resource_type: str) -> bool:
-        return resource_type in self._definitions.resource_types and parameter.may_target(resource_type)
-
-    def _count(self, text: str | None) -> int:
-        if text is None:
-            return min(self._default_count, self._max_count)
-        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) == 0:
-            raise MalformedParameter("_count")
-        return min(int(text), self._max_count)
-
-
-def _plain_kind(parameter: SearchParameter, texts: list[str]) -> Criterion:
-    code = parameter.code
-    if parameter.kind == "uri":
-        return TokenCriterion(code, tuple(values.uri(code, text) for text in texts))
-    if parameter.kind == "date":
-        return DateCriterion(code, tuple(values.date(code, text) for text in texts))
-    read = values.number if parameter.kind == "number" else values.quantity
-    return QuantityCriterion(code, tuple(read(code, text) for text in texts))
+    def _is_known(self, types: tuple[str, ...], pair: Pair, *, lenient: bool) -> bool:
+        """Say whether every type understands the parameter; if not, raise unless a lenient client may miss it."""
+        name, value = pair
+        try:
+            for resource_type in types:
+                self.criterion(resource_type, name, value)
+        except UnsupportedModifier:
+            raise
+        except UnsupportedParameter:
+            if not lenient or ":" in name or "." in name or name in _NEVER_IGNORED:
+                raise
+            return False
+        return True
 
 
-def _ids(name: str, modifier: str, texts: list[str]) -> IdCriterion:
-    _refuse_modifier(name, modifier)
-    if not all(_ID.fullmatch(text) for text in texts):
-        raise MalformedParameter(name)
-    return IdCriterion(tuple(texts))
-
-
-def _refuse_modifier(name: str, modifier: str) -> None:
-    if modifier:
-        raise UnsupportedParameter(name)
-
-
-def _check_format(text: str) -> None:
-    if text not in _FORMATS:
-        raise UnsupportedParameter("_format")
+def _sorted(pairs: Sequence[Pair]) -> _Sorted:
+    found = _Sorted()
+    for name, value in pairs:
+        if name.partition(":")[0] in INCLUDES:
+            found.includes.append((name, value))
+        elif name not in SINGLE:
+            found.criteria.append((name, value))
+        elif name in found.controls:
+            raise MalformedParameter(name)
+        else:
+            found.controls[name] = value
+    return found

@@ -8,7 +8,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:.\-]{0,63}", re.ASCII)
 
 
 class UnsupportedParameter(NotSupported):
-    """The search parameter, or its modifier, is not one that this server has for the type."""
+    """The search parameter is not one that this server has for the type."""
 
     default_reason = "unsupported_parameter"
     default_public = "This search parameter is not supported."
@@ -20,6 +20,12 @@ class UnsupportedParameter(NotSupported):
     def issues(self) -> tuple[Issue, ...]:
         """Return one issue that names the parameter."""
         return (Issue(_expression(self.name), self.public, self.issue_code),)
+
+
+class UnsupportedModifier(UnsupportedParameter):
+    """The parameter is known, what stands behind its colon is not; no client has that ignored: it narrows."""
+
+    default_public = "This search parameter does not have this modifier."
 
 
 class MalformedParameter(BadRequest):

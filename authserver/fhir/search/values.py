@@ -3,6 +3,7 @@
 The language is http://hl7.org/fhir/R4/search.html: `,` is OR, `|` joins system and code, `\\` escapes them.
 """
 
+import math
 import re
 from decimal import Decimal
 from typing import cast, get_args
@@ -12,10 +13,12 @@ from authserver.fhir.definitions.tables import SearchParameter
 from authserver.fhir.instants import date_range
 from authserver.fhir.search.ast import (
     DateValue,
+    PartValue,
     Prefix,
     QuantityValue,
     ReferenceValue,
     StringMode,
+    StringValue,
     TokenValue,
 )
 from authserver.fhir.search.problems import MalformedParameter
@@ -89,7 +92,9 @@ def number(name: str, text: str) -> QuantityValue:
         raise MalformedParameter(name)
     value = Decimal(rest)
     half = Decimal((0, (5,), int(value.as_tuple().exponent) - 1))
-    return QuantityValue(prefix, float(value), float(value - half), float(value + half))
+    # With more digits than a float has, the range would be empty.
+    above = max(float(value + half), math.nextafter(float(value), math.inf))
+    return QuantityValue(prefix, float(value), float(value - half), above)
 
 
 def quantity(name: str, text: str) -> QuantityValue:
@@ -102,6 +107,32 @@ def quantity(name: str, text: str) -> QuantityValue:
         return value
     system, unit = (_plain(name, part) for part in parts[1:])
     return QuantityValue(value.prefix, value.number, value.low, value.high, system or None, unit or None)
+
+
+def composite(parameter: SearchParameter, text: str) -> tuple[TokenValue, *tuple[PartValue, ...]]:
+    """Parse values joined by `$`, one for each component. Raises MalformedParameter for another number of them."""
+    texts = _split(text, "$")
+    if len(texts) != len(parameter.components) or not all(texts):
+        raise MalformedParameter(parameter.code)
+    kinds = [component.kind for component in parameter.components]
+    first, *others = zip(kinds, texts, strict=True)
+    return (token(parameter.code, first[1]), *(_part(parameter.code, kind, part) for kind, part in others))
+
+
+def _part(name: str, kind: str, text: str) -> PartValue:
+    match kind:
+        case "token":
+            return token(name, text)
+        case "string":
+            return StringValue(string(name, text, "starts"))
+        case "date":
+            return date(name, text)
+        case "number":
+            return number(name, text)
+        case "quantity":
+            return quantity(name, text)
+    local = LOCAL_REFERENCE.fullmatch(_plain(name, text))
+    return ReferenceValue(local[2], local[1]) if local else ReferenceValue(_plain(name, text), None)
 
 
 def _prefixed(text: str) -> tuple[Prefix, str]:

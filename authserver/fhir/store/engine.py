@@ -16,6 +16,8 @@ from authserver.errors import StorageUnavailable
 
 WRITE_CONFLICT = "write_conflict"
 
+# PostgreSQL: serialization_failure and deadlock_detected; the transaction may be run again.
+_LOST_RACES = ("40001", "40P01")
 _WRITES = "fhir_store_writes"
 _BUSY_MILLISECONDS = 5_000
 
@@ -56,7 +58,9 @@ def writing(engine: Engine) -> Iterator[Connection]:
     except IntegrityError as error:
         raise StorageUnavailable(detail=type(error).__name__, reason=WRITE_CONFLICT) from error
     except (DBAPIError, PoolTimeout) as error:
-        raise StorageUnavailable(detail=type(error).__name__) from error
+        lost = getattr(getattr(error, "orig", None), "sqlstate", None) in _LOST_RACES
+        reason = WRITE_CONFLICT if lost else None
+        raise StorageUnavailable(detail=type(error).__name__, reason=reason) from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -16,7 +16,7 @@ from authserver.fhir.bulk.job import (
     decode_spec,
     encode_outputs,
 )
-from authserver.fhir.store.criteria import Condition
+from authserver.fhir.store.comparisons import Condition
 from authserver.fhir.store.engine import reading, writing
 from authserver.fhir.store.tables import export_job
 

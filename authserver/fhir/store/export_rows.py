@@ -28,9 +28,10 @@ from sqlalchemy import (
 from authserver.fhir.bulk.ports import Compartments
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.store import tables
-from authserver.fhir.store.criteria import Compiler, Condition
+from authserver.fhir.store.comparisons import Condition
+from authserver.fhir.store.criteria import Compiler, Parameters
 from authserver.fhir.store.port import Stored
-from authserver.fhir.store.queries import CURRENT, Parameters, read_statement, stored
+from authserver.fhir.store.queries import CURRENT, read_statement, stored
 
 # Rows fetched at once: the most that is in memory of a type, however many it has.
 _PORTION = 500
@@ -72,12 +73,12 @@ class SqlSnapshot:
             yield bytes(row.body)
 
     def _type(self, constraint: Constraint, resource_type: str) -> Select[Any]:
-        compiler = Compiler(self._parameters, resource_type, constraint.tenant)
+        compiler = Compiler(self._parameters, resource_type, constraint)
         return (
             select(tables.version.c.body)
             .join_from(tables.resource, tables.version, CURRENT)
             .where(
-                compiler.allowed(constraint),
+                compiler.allowed(),
                 tables.resource.c.resource_type == resource_type,
                 tables.resource.c.deleted == false(),
             )
@@ -97,8 +98,8 @@ class SqlSnapshot:
             refers = and_(rid.in_(self._references(compartments, resource_type, tenant=tenant, target=target)), refers)
         if resource_type != "Patient":
             return refers
-        compiler = Compiler(self._parameters, "Patient", compartments.constraint.tenant)
-        own = and_(compiler.allowed(compartments.constraint), self._named(tables.resource.c.id, compartments))
+        compiler = Compiler(self._parameters, "Patient", compartments.constraint)
+        own = and_(compiler.allowed(), self._named(tables.resource.c.id, compartments))
         return or_(own, refers)
 
     def _references(
@@ -116,9 +117,9 @@ class SqlSnapshot:
     def _patient(self, compartments: Compartments) -> Select[Any]:
         """Return the select of the Patient that a reference points at, when the compartments' constraint reaches it."""
         columns = tables.resource.c
-        compiler = Compiler(self._parameters, "Patient", compartments.constraint.tenant)
+        compiler = Compiler(self._parameters, "Patient", compartments.constraint)
         return select(columns.rid).where(
-            compiler.allowed(compartments.constraint),
+            compiler.allowed(),
             columns.resource_type == "Patient",
             columns.id == tables.reference.c.target,
             columns.deleted == false(),

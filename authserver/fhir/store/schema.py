@@ -6,12 +6,13 @@ Steps are only ever added; a database remembers how many of them it has seen.
 import secrets
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, inspect, select, text, update
 
 from authserver.errors import StorageUnavailable
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.store import tables
 from authserver.fhir.store.engine import writing
+from authserver.fhir.store.reindex import rebuild_when_changed
 
 _REVISION = "schema_revision"
 CURSOR_SECRET = "cursor_secret"  # noqa: S105 -- the name of a row, not a secret
@@ -20,7 +21,7 @@ _LOCK = 0x46484952
 
 
 def upgrade(engine: Engine, definitions: Definitions) -> None:
-    """Create or upgrade the schema, and number the search parameters that have no number yet.
+    """Create or upgrade the schema, number the search parameters that have no number yet, and bring indexes up to date.
 
     Raises StorageUnavailable when the database was upgraded by a newer version of this program.
     """
@@ -30,6 +31,7 @@ def upgrade(engine: Engine, definitions: Definitions) -> None:
         tables.meta.create(connection, checkfirst=True)
         _apply(connection)
         _number_parameters(connection, definitions)
+        rebuild_when_changed(connection, definitions, load_parameters(connection))
 
 
 def _apply(connection: Connection) -> None:
@@ -60,7 +62,24 @@ def _create_export_jobs(connection: Connection) -> None:
     tables.export_job.create(connection, checkfirst=True)
 
 
-_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tables, _create_export_jobs)
+def _add_methods_to_versions(connection: Connection) -> None:
+    # A new database has column and index from the first step.
+    if "method" not in {column["name"] for column in inspect(connection).get_columns(tables.version.name)}:
+        connection.execute(text("ALTER TABLE fhir_version ADD COLUMN method VARCHAR NOT NULL DEFAULT 'PUT'"))
+        (by_time,) = tables.version.indexes
+        by_time.create(connection)
+
+
+def _create_composites(connection: Connection) -> None:
+    tables.composite.create(connection, checkfirst=True)
+
+
+_STEPS: tuple[Callable[[Connection], None], ...] = (
+    _create_tables,
+    _create_export_jobs,
+    _add_methods_to_versions,
+    _create_composites,
+)
 
 
 def _number_parameters(connection: Connection, definitions: Definitions) -> None:

@@ -1,11 +1,11 @@
 """The store over SQL: SQLite for one process, PostgreSQL for many. Knows statements; knows no HTTP."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from authserver.errors import Forbidden, StorageUnavailable
 from authserver.fhir.constraint import Constraint
@@ -16,9 +16,12 @@ from authserver.fhir.store import tables
 from authserver.fhir.store.engine import WRITE_CONFLICT, make_engine, reading, writing
 from authserver.fhir.store.export_jobs import SqlExportJobs
 from authserver.fhir.store.export_rows import SqlSnapshot
-from authserver.fhir.store.port import Page, Stored, WriteResult
-from authserver.fhir.store.queries import read_statement, search_statement, stored
+from authserver.fhir.store.port import FhirSession, HistoryPage, HistoryQuery, Page, Stored, T, Version, WriteResult
+from authserver.fhir.store.queries import read_statement, stored
 from authserver.fhir.store.schema import CURSOR_SECRET, load_parameters, upgrade
+from authserver.fhir.store.searching import Searches
+from authserver.fhir.store.session import SqlSession
+from authserver.fhir.store.versions import VersionReader
 from authserver.fhir.store.writing import Writer, check
 
 _ATTEMPTS = 8
@@ -51,17 +54,18 @@ class SqlStore:
     def read(self, constraint: Constraint, resource_type: str, resource_id: str) -> Stored | None:
         """See FhirStore."""
         statement = read_statement(self._parameters, constraint, resource_type=resource_type, resource_id=resource_id)
-        with reading(self._engine) as connection:
+        with self._reading() as connection:
             row = connection.execute(statement).one_or_none()
         return stored(row) if row is not None else None
 
     def search(self, constraint: Constraint, query: SearchQuery) -> Page:
         """See FhirStore."""
-        with reading(self._engine) as connection:
-            statement = search_statement(connection, self._parameters, constraint, query=query)
-            rows = connection.execute(statement).all()
-        matches = tuple(stored(row) for row in rows[: query.count])
-        return Page(matches, more=len(rows) > query.count)
+        return self.search_types([(constraint, query)])
+
+    def search_types(self, searches: Sequence[tuple[Constraint, SearchQuery]]) -> Page:
+        """See FhirStore."""
+        with self._reading() as connection:
+            return Searches(connection, self._parameters, searches).page()
 
     def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
         """See FhirStore."""
@@ -69,10 +73,39 @@ class SqlStore:
             raise Forbidden(detail="writing under criteria is not supported")
         check(resources, self._resource_types)
         writer = Writer(self._extractor, self._parameters, constraint.tenant, now)
+        return self._repeated(lambda connection: writer.put(connection, resources))
+
+    def version(
+        self, constraint: Constraint, resource_type: str, resource_id: str, version_id: int | None
+    ) -> Version | None:
+        """See FhirReads."""
+        with self._reading() as connection:
+            reader = VersionReader(connection, self._extractor)
+            return reader.one(constraint, resource_type, resource_id, version_id=version_id)
+
+    def history(self, constraints: Mapping[str, Constraint], query: HistoryQuery) -> HistoryPage:
+        """See FhirReads."""
+        with self._reading() as connection:
+            return VersionReader(connection, self._extractor).history(constraints, query)
+
+    def transact(self, work: Callable[[FhirSession], T]) -> T:
+        """See FhirStore."""
+
+        def run(connection: Connection) -> T:
+            bound = _BoundStore(self, connection)
+            return work(SqlSession(bound, connection, self._extractor, self._parameters))
+
+        return self._repeated(run)
+
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return reading(self._engine)
+
+    def _repeated(self, work: Callable[[Connection], T]) -> T:
+        """Run the work in a transaction, again and again as long as another writer was first."""
         for _ in range(_ATTEMPTS):
             try:
                 with writing(self._engine) as connection:
-                    return writer.put(connection, resources)
+                    return work(connection)
             except StorageUnavailable as error:
                 # Another writer was first with the same id or version: look again at what is there.
                 if error.reason != WRITE_CONFLICT:
@@ -100,6 +133,17 @@ class SqlStore:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+class _BoundStore(SqlStore):
+    """The same store, reading over the connection of a transaction."""
+
+    def __init__(self, store: SqlStore, connection: Connection) -> None:
+        self.__dict__.update(store.__dict__)
+        self._connection = connection
+
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return nullcontext(self._connection)
 
 
 def open_store(url: str, definitions: Definitions) -> SqlStore:

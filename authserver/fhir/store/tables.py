@@ -69,7 +69,9 @@ version = Table(
     Column("last_updated", BigInteger, nullable=False),
     Column("deleted", Boolean, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("method", _text, nullable=False, server_default="PUT"),
     PrimaryKeyConstraint("rid", "version_id"),
+    Index("fhir_version_by_time", "last_updated", "rid", "version_id"),
 )
 
 export_job = Table(
@@ -127,7 +129,27 @@ quantity = _index_table(
     key=("low", "high", "rid", "code", "system", "unit"),
 )
 
-INDEX_TABLES = {"token": token, "reference": reference, "string": string, "date": date, "quantity": quantity}
+# One row for each tuple of values that stand on one element; the first is a token, the others of any kind.
+composite = _index_table(
+    "composite",
+    _column("code"),
+    _column("number", Integer()),
+    _column("system"),
+    *(Column(name, _text) for name in ("code2", "system2", "unit2")),
+    *(Column(name, Float(53)) for name in ("low2", "high2")),
+    *(Column(name, BigInteger) for name in ("start2", "end2")),
+    *(Column(name, Float(53)) for name in ("low3", "high3")),
+    key=("code", "rid", "number"),
+)
+
+INDEX_TABLES = {
+    "token": token,
+    "reference": reference,
+    "string": string,
+    "date": date,
+    "quantity": quantity,
+    "composite": composite,
+}
 # The columns of each table's rows, as Extractor yields them behind the parameter's code.
 VALUE_COLUMNS = {
     "token": ("code", "system"),
@@ -135,4 +157,5 @@ VALUE_COLUMNS = {
     "string": ("folded", "exact"),
     "date": ("start", "end"),
     "quantity": ("low", "high", "code", "system", "unit"),
+    "composite": tuple(column.name for column in composite.columns if column.name not in ("tenant", "param", "rid")),
 }

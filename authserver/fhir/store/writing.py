@@ -45,12 +45,13 @@ def check(resources: Sequence[Resource], resource_types: Collection[str]) -> Non
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """What writing needs beside the connection; `now` is in microseconds."""
+    """What writing needs beside the connection; `now` is in microseconds, `method` the HTTP method for the history."""
 
     extractor: Extractor
     parameters: Mapping[tuple[str, str], int]
     tenant: str
     now: int
+    method: str = "PUT"
 
     def put(self, connection: Connection, resources: Sequence[Resource]) -> list[WriteResult]:
         """Write what is new or changed and return one result for each resource, in order."""
@@ -58,7 +59,7 @@ class Writer:
         plans = [self._plan(resource, known.get((resource["resourceType"], resource["id"]))) for resource in resources]
         changed = [plan for plan in plans if plan is not None and plan.changed]
         rids = self._write_resources(connection, changed)
-        version_rows = [plan.version_row(rids[plan.key], self.now) for plan in changed]
+        version_rows = [plan.version_row(rids[plan.key], self.now, self.method) for plan in changed]
         if version_rows:
             connection.execute(insert(tables.version), version_rows)
             self._write_index(connection, [(rids[plan.key], plan) for plan in changed])
@@ -150,12 +151,13 @@ class _Plan:
             "digest": self.digest,
         }
 
-    def version_row(self, rid: int, now: int) -> dict[str, Any]:
+    def version_row(self, rid: int, now: int, method: str) -> dict[str, Any]:
         return {
             "rid": rid,
             "version_id": self.version_id,
             "last_updated": now,
             "deleted": False,
+            "method": method,
             "body": self.body,
         }
 

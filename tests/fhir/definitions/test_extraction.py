@@ -42,6 +42,10 @@ def test_every_parameter_of_an_observation_is_read_at_once(definitions: Definiti
             ("value-quantity", 6.1, 6.1, "%", "u", "%"),
             ("combo-value-quantity", 6.1, 6.1, "%", "u", "%"),
         },
+        "composite": {
+            (code, "4548-4", 0, LOINC, "%", "u", "%", 6.1, 6.1, None, None, None, None)
+            for code in ("code-value-quantity", "combo-code-value-quantity")
+        },
     }
 
 
@@ -76,8 +80,22 @@ def test_every_parameter_of_an_observation_is_read_at_once(definitions: Definiti
             {"generalPractitioner": [{"reference": "https://x.example/Practitioner/1"}, {"reference": "#c"}]},
             "reference",
             "general-practitioner",
-            {("https://x.example/Practitioner/1", "")},
+            {("https://x.example/Practitioner/1", ""), ("", "")},
         ),
+        (
+            {"generalPractitioner": [{"identifier": {"system": "s", "value": "1"}}]},
+            "token",
+            "general-practitioner",
+            {("1", "s")},
+        ),
+        (
+            {"generalPractitioner": [{"identifier": {"system": "s", "value": "1"}}]},
+            "reference",
+            "general-practitioner",
+            {("", "")},
+        ),
+        ({"maritalStatus": {"text": "wed"}}, "token", "_tag", set()),
+        ({"communication": [{"language": {"text": "French"}}]}, "token", "language", {("", "")}),
     ],
 )
 def test_patient_values(
@@ -183,3 +201,56 @@ def test_malformed_resources_give_rows_or_none_but_no_error(definitions: Definit
     rows = Extractor(definitions).rows({"resourceType": "Observation", **resource})
 
     assert all(isinstance(row[0], str) for table in rows.values() for row in table)
+
+
+def test_parts_of_a_composite_stand_on_one_element(definitions: Definitions) -> None:
+    """http://hl7.org/fhir/R4/search.html#composite: each component's code goes with its own value."""
+    components = [
+        {"code": {"coding": [{"code": code}]}, "valueQuantity": {"value": value}}
+        for code, value in (("a", 1), ("b", 2))
+    ]
+
+    rows = _rows(definitions, make_observation(component=components), "composite", "component-code-value-quantity")
+
+    assert rows == {
+        ("a", 0, "", "", "", "", 1.0, 1.0, None, None, None, None),
+        ("b", 1, "", "", "", "", 2.0, 2.0, None, None, None, None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("resource", "code", "row"),
+    [
+        (
+            make_observation(valueDateTime="1970-01-01"),
+            "code-value-date",
+            ("4548-4", 0, LOINC, None, None, None, None, None, 0, _DAY, None, None),
+        ),
+        (
+            make_observation(valueString="Élan"),
+            "code-value-string",
+            ("4548-4", 0, LOINC, "elan", "Élan", None, None, None, None, None, None, None),
+        ),
+        (
+            {
+                "resourceType": "DocumentReference",
+                "relatesTo": [{"code": "replaces", "target": {"reference": "DocumentReference/a"}}],
+            },
+            "relationship",
+            ("replaces", 0, "", "a", "DocumentReference", None, None, None, None, None, None, None),
+        ),
+        (
+            {
+                "resourceType": "MolecularSequence",
+                "referenceSeq": {"chromosome": {"coding": [{"code": "1"}]}},
+                "variant": [{"start": 2, "end": 3}],
+            },
+            "chromosome-variant-coordinate",
+            ("1", 0, "", "", "", "", 2.0, 2.0, None, None, 3.0, 3.0),
+        ),
+    ],
+)
+def test_a_composite_of_each_kind_is_read(
+    definitions: Definitions, resource: dict[str, Any], code: str, row: tuple[Any, ...]
+) -> None:
+    assert _rows(definitions, resource, "composite", code) == {row}

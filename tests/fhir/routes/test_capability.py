@@ -1,12 +1,15 @@
 """The CapabilityStatement."""
 
 import pytest
+from flask.testing import FlaskClient
 
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.routes.capability import capability_statement, token_endpoint_of
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.store.sql_store import SqlStore
-from tests.fhir.builders import BASE, TOKEN_ENDPOINT, bearer, make_app
+from authserver.fhir.validation.structures import load_structures
+from authserver.fhir.validation.validator import Validator
+from tests.fhir.builders import BASE, TOKEN_ENDPOINT, bearer, make_app, send
 
 
 def test_the_statement_needs_no_token_and_names_the_token_endpoint(
@@ -43,12 +46,13 @@ def test_the_statement_has_the_required_elements(definitions: Definitions) -> No
     assert {name: value for name, value in statement.items() if name != "rest"} == {
         "resourceType": "CapabilityStatement",
         "status": "active",
-        "date": "2026-11-20",
+        "date": "2026-11-21",
         "kind": "instance",
         "software": {"name": "authserver"},
         "implementation": {"description": "FHIR layer of authserver", "url": BASE},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "json"],
+        "patchFormat": ["application/json-patch+json"],
     }
     (rest,) = statement["rest"]
     assert (rest["mode"], len(rest["resource"])) == ("server", 146)
@@ -66,6 +70,12 @@ EXAMPLES = {
 }
 
 
+def _example(definitions: Definitions, resource_type: str, code: str) -> str:
+    parameter = definitions.parameter(resource_type, code)
+    assert parameter is not None
+    return "$".join(EXAMPLES[part.kind] for part in parameter.components) or EXAMPLES[parameter.kind]
+
+
 def test_everything_that_is_listed_works(sqlite_store: SqlStore, definitions: Definitions) -> None:
     """Row B13: the statement is made from the tables that the parser and the store use."""
     statement = capability_statement(definitions, base_url=BASE, token_endpoint=None)
@@ -74,7 +84,7 @@ def test_everything_that_is_listed_works(sqlite_store: SqlStore, definitions: De
 
     for resource_type in ("Patient", "Observation", "Encounter", "RiskAssessment", "ValueSet", "Bundle"):
         for parameter in by_type[resource_type]["searchParam"]:
-            query = f"{parameter['name']}={EXAMPLES[parameter['type']]}"
+            query = f"{parameter['name']}={_example(definitions, resource_type, parameter['name'])}"
             response = client.get(f"/fhir/{resource_type}?{query}", headers=bearer("good"))
             expected = 200 if resource_type != "AuditEvent" else 403
             assert response.status_code == expected, query
@@ -86,7 +96,61 @@ def test_every_listed_parameter_parses(definitions: Definitions) -> None:
 
     for resource in statement["rest"][0]["resource"]:
         for parameter in resource["searchParam"]:
-            assert parser.criterion(resource["type"], parameter["name"], EXAMPLES[parameter["type"]])
+            example = _example(definitions, resource["type"], parameter["name"])
+            assert parser.criterion(resource["type"], parameter["name"], example)
+
+
+CALLS = {
+    "read": ("GET", "{type}/x"),
+    "vread": ("GET", "{type}/x/_history/1"),
+    "history-instance": ("GET", "{type}/x/_history"),
+    "history-type": ("GET", "{type}/_history"),
+    "search-type": ("GET", "{type}"),
+    "create": ("POST", "{type}"),
+    "update": ("PUT", "{type}/x"),
+    "patch": ("PATCH", "{type}/x"),
+    "delete": ("DELETE", "{type}/x"),
+    "transaction": ("POST", ""),
+    "batch": ("POST", ""),
+    "history-system": ("GET", "_history"),
+    "search-system": ("GET", ""),
+    "validate": ("POST", "{type}/$validate"),
+    "everything": ("GET", "{type}/x/$everything"),
+    "document": ("GET", "{type}/x/$document"),
+}
+NOT_SERVED = (405, 501)
+
+
+def test_every_listed_interaction_and_operation_is_served_and_no_other(api: FlaskClient) -> None:
+    """Row B13: a listed one is answered by the resource or its absence, one that is not listed by 403, 404 or 405."""
+    (rest,) = send(api, "GET", "metadata").get_json()["rest"]
+    by_type = {one["type"]: one for one in rest["resource"]}
+    served = []
+
+    for resource_type in ("Patient", "Composition", "Observation"):
+        one = by_type[resource_type]
+        operations = [each["name"] for each in one["operation"] if each["name"] != "export"]
+        listed = [each["code"] for each in one["interaction"]] + operations
+        for name in [*listed, *(each["code"] for each in rest["interaction"])]:
+            method, path = CALLS[name]
+            answer = send(api, method, path.format(type=resource_type), {} if method != "GET" else None)
+            issue = (answer.get_json(silent=True) or {}).get("issue", [{}])[0].get("code")
+            served.append((name, answer.status_code not in NOT_SERVED, issue != "not-supported" or method == "PATCH"))
+    refused = send(api, "POST", "AuditEvent", {}, token="auditor")
+
+    assert {(each, ok) for _, each, ok in served} == {(True, True)}
+    assert len(served) > 30
+    assert [each["code"] for each in by_type["AuditEvent"]["interaction"]] == [
+        "read", "vread", "history-instance", "history-type", "search-type"
+    ]  # fmt: skip
+    assert refused.status_code == 403
+
+
+def test_the_statement_is_a_valid_resource(definitions: Definitions) -> None:
+    """Row B13: it passes the validation that every resource passes."""
+    statement = capability_statement(definitions, base_url=BASE, token_endpoint=TOKEN_ENDPOINT, bulk_export=True)
+
+    assert Validator(load_structures()).findings(statement) == ()
 
 
 @pytest.mark.parametrize(
@@ -95,3 +159,20 @@ def test_every_listed_parameter_parses(definitions: Definitions) -> None:
 )
 def test_the_token_endpoint_is_the_smart_configurations(configuration: dict[str, object], endpoint: str | None) -> None:
     assert token_endpoint_of(configuration) == endpoint
+
+
+def test_every_listed_include_works(definitions: Definitions) -> None:
+    """Row B13: each is parsed as a search of the type would have it; Composition refers forth and is referred to."""
+    statement = capability_statement(definitions, base_url=BASE, token_endpoint=None)
+    parser = SearchParser(definitions, base_url=BASE)
+    by_type = {resource["type"]: resource for resource in statement["rest"][0]["resource"]}
+
+    for resource_type in ("Composition", "Patient", "Observation", "Organization"):
+        for name, member in (("_include", "searchInclude"), ("_revinclude", "searchRevInclude")):
+            for value in by_type[resource_type][member]:
+                (include,) = parser.query(resource_type, [(name, value)]).query.includes
+                assert include.reverse == (name == "_revinclude")
+    assert by_type["Organization"]["searchInclude"] == ["*", "Organization:endpoint", "Organization:partof"]
+    assert "Observation:patient" in by_type["Patient"]["searchRevInclude"]
+    assert "Observation:patient" not in by_type["Group"]["searchRevInclude"]
+    assert "Provenance:target" in by_type["Slot"]["searchRevInclude"]

@@ -548,7 +548,8 @@ def test_the_statement_lists_the_operations(client: FlaskClient) -> None:
     statement = client.get("/fhir/metadata").get_json()
 
     (rest,) = statement["rest"]
-    by_type = {one["type"]: one.get("operation") for one in rest["resource"] if "operation" in one}
+    exports = {one["type"]: [each for each in one["operation"] if each["name"] == "export"] for one in rest["resource"]}
+    by_type = {resource_type: listed for resource_type, listed in exports.items() if listed}
     definition = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
     assert statement["instantiates"] == ["http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"]
     assert rest["operation"] == [{"name": "export", "definition": f"{definition}/export"}]

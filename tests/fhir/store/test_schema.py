@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, delete, select, text, update
 
 from authserver.errors import StorageUnavailable
 from authserver.fhir.constraint import Constraint
@@ -14,7 +14,10 @@ from authserver.fhir.search.ast import (
     TokenCriterion,
     TokenValue,
 )
+from authserver.fhir.store import tables
+from authserver.fhir.store.engine import make_engine
 from authserver.fhir.store.port import WriteResult
+from authserver.fhir.store.schema import upgrade
 from authserver.fhir.store.sql_store import SqlStore, open_store
 from tests.fhir.builders import make_observation, make_patient
 from tests.postgres import PostgresCluster
@@ -119,3 +122,21 @@ def test_a_database_of_a_newer_program_is_refused(tmp_path: Path, definitions: D
 def test_a_database_that_does_not_answer_is_unavailable(tmp_path: Path, definitions: Definitions) -> None:
     with pytest.raises(StorageUnavailable):
         open_store(f"sqlite:///{tmp_path}/no/such/folder/fhir.db", definitions)
+
+
+def test_indexes_of_an_older_program_are_rebuilt(store: SqlStore, definitions: Definitions) -> None:
+    """A search finds what an older version read otherwise; what is deleted and other tenants stay as they are."""
+    store.put(EVERYTHING, [make_observation(), make_observation("o2", status="amended")], now=NOW)
+    store.put(Constraint.system("t"), [make_patient()], now=NOW)
+    engine = make_engine(store._engine.url.render_as_string(hide_password=False))
+    with engine.begin() as connection:
+        before = [sorted(connection.execute(select(table)).all(), key=str) for table in tables.INDEX_TABLES.values()]
+        connection.execute(update(tables.meta).where(tables.meta.c.name == "index_revision").values(value=b"1"))
+        connection.execute(delete(tables.token).where(tables.token.c.code == "amended"))
+
+    upgrade(engine, definitions)
+
+    with engine.connect() as connection:
+        after = [sorted(connection.execute(select(table)).all(), key=str) for table in tables.INDEX_TABLES.values()]
+    engine.dispose()
+    assert after == before

@@ -218,7 +218,7 @@ def test_pages_hold_every_match_once_and_in_order(store: SqlStore) -> None:
 
     pages = [store.search(EVERYTHING, query)]
     while pages[-1].more:
-        pages.append(store.search(EVERYTHING, query.starting_after(pages[-1].matches[-1].position)))
+        pages.append(store.search(EVERYTHING, query.starting_after(pages[-1].last)))
 
     assert [[match.id for match in page.matches] for page in pages] == [
         ["o0", "o1", "o2"],

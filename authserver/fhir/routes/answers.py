@@ -1,0 +1,72 @@
+"""What answers about one version have in common: headers, the outcome of a write, the answer for what was deleted."""
+
+from email.utils import formatdate
+from typing import Any
+
+from flask import Response
+
+from authserver.errors import NotFound
+from authserver.fhir import exact_json
+from authserver.fhir.instants import instant_text
+from authserver.fhir.interactions.performer import Outcome
+from authserver.fhir.store.port import Stored, Version
+from authserver.protocol.render import FHIR_JSON, informed, phrase
+
+
+class Gone(NotFound):
+    """The resource was deleted, and the caller could read it before."""
+
+    status, issue_code, default_reason = 410, "deleted", "gone"
+    default_public = "The resource was deleted."
+
+
+def gone(version: Version | None) -> NotFound:
+    """Return Gone for a deletion that the caller may know of, else NotFound (http://hl7.org/fhir/R4/http.html#read)."""
+    if version is None or not version.deleted:
+        return NotFound()
+    return Gone(headers={"ETag": f'W/"{version.stored.version_id}"'})
+
+
+def version_headers(stored: Stored) -> dict[str, str]:
+    """Return the headers that name a version and its time."""
+    return {
+        "ETag": f'W/"{stored.version_id}"',
+        "Last-Modified": formatdate(stored.last_updated // 1_000_000, usegmt=True),
+    }
+
+
+def written(outcome: Outcome, *, base_url: str) -> Response:
+    """Return the answer of a write by itself (http://hl7.org/fhir/R4/http.html#ops)."""
+    if outcome.status == 204 or outcome.stored is None:
+        return Response(status=204)
+    headers = version_headers(outcome.stored)
+    if outcome.status == 201 or not outcome.wrote:
+        headers["Location"] = _location(outcome.stored, base_url)
+    preference = outcome.task.conditions.prefer
+    if preference == "OperationOutcome":
+        sentence = "The resource was stored." if outcome.wrote else "The resource was there already."
+        return Response(informed(sentence).body, outcome.status, headers, content_type=FHIR_JSON)
+    body = outcome.stored.body if preference == "representation" and outcome.shows_body else b""
+    return Response(body, outcome.status, headers, content_type=FHIR_JSON if body else None)
+
+
+def entry(outcome: Outcome, *, base_url: str, with_body: bool) -> dict[str, Any]:
+    """Return the answer of a write as an entry of a transaction's response."""
+    response: dict[str, Any] = {"status": status_line(outcome.status)}
+    if outcome.status == 204 or outcome.stored is None:
+        return {"response": response}
+    response["location"] = _location(outcome.stored, base_url)
+    response["etag"] = f'W/"{outcome.stored.version_id}"'
+    response["lastModified"] = instant_text(outcome.stored.last_updated)
+    if with_body and outcome.shows_body:
+        return {"resource": exact_json.embedded(outcome.stored.body), "response": response}
+    return {"response": response}
+
+
+def status_line(status: int) -> str:
+    """Return the status as Bundle.entry.response has it, `201 Created`."""
+    return f"{status} {phrase(status)}"
+
+
+def _location(stored: Stored, base_url: str) -> str:
+    return f"{base_url}/{stored.resource_type}/{stored.id}/_history/{stored.version_id}"
