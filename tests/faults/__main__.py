@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from tests.faults import (
+    audit,
     clocks,
     database,
     database_files,
@@ -50,6 +51,7 @@ def families(kill_count: int = KILLS, assertions: int = ASSERTIONS) -> dict[str,
         "fsync": [lambda: durability.traced(300)],
         "eio": [durability.disk_errors],
         "disk-full": [durability.full_disk],
+        "audit": [audit.failing, _with(audit.blocked)],
         "stopped": [
             _with(lambda cluster: pauses.late_answers(30, cluster)),
             _with(lambda cluster: pauses.under_load(5, 5, cluster)),

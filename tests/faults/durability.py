@@ -85,8 +85,8 @@ def disk_errors() -> Outcome:
         broken: list[tuple[float, float]] = []
         with serving(group):
             record = run([group.port], inject, reasons=group.reasons)
-    outcome = merged(name, [record], **_during(record, broken[-1]))
-    return Outcome(name, outcome.figures, [*outcome.violations, *_acknowledged_during(record, broken[-1])])
+    outcome = merged(name, [record], **during(record, broken[-1]))
+    return Outcome(name, outcome.figures, [*outcome.violations, *acknowledged_during(record, broken[-1])])
 
 
 def full_disk() -> Outcome:
@@ -123,7 +123,7 @@ def _filled(name: str, folder: Path, small: Path) -> Outcome:
     checked = sqlite3.connect(database)
     sound = checked.execute("PRAGMA integrity_check").fetchone()[0]
     checked.close()
-    figures = _during(record, broken[-1])
+    figures = during(record, broken[-1])
     outcome = merged(name, [record], **figures, integrity=sound)
     found = [*outcome.violations]
     if sound != "ok":
@@ -145,7 +145,8 @@ def _fill(ballast: Path) -> None:
             return
 
 
-def _during(record: Record, span: tuple[float, float]) -> dict[str, object]:
+def during(record: Record, span: tuple[float, float]) -> dict[str, object]:
+    """Return what was answered within the span."""
     within = _within(record.log, span)
     answered = [one for one in within if isinstance(one, Introspection) and one.status == 200]
     return {
@@ -155,7 +156,7 @@ def _during(record: Record, span: tuple[float, float]) -> dict[str, object]:
     }
 
 
-def _acknowledged_during(record: Record, span: tuple[float, float]) -> list[Violation]:
+def acknowledged_during(record: Record, span: tuple[float, float]) -> list[Violation]:
     """Return what was acknowledged though nothing could be synced; a token that was revoked before stays revoked."""
     before = {one.token for one in record.log if isinstance(one, Revocation) and one.status == 200 and one.at < span[0]}
     new = [one for one in _acknowledged(_within(record.log, span)) if getattr(one, "token", None) not in before]
