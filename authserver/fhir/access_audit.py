@@ -112,7 +112,7 @@ class AccessAudit:
         """Record a read of a transaction inside it."""
         if self._records:
             now = clock.now_microseconds()
-            event = self._event(caller, request, status=status, reason="", request_id=request_id, now=now)
+            event = self._event(caller, request, status=status, request_id=request_id, now=now)
             session.put(Constraint.system(caller.tenant), event, method="POST", now=now)
 
     def _record(self, caller: Caller, request: FhirRequest, *, status: int, request_id: str, reason: str = "") -> None:
@@ -122,7 +122,7 @@ class AccessAudit:
             self._events.write(caller.tenant, event)
 
     def _event(
-        self, caller: Caller, request: FhirRequest, *, status: int, reason: str, request_id: str, now: int
+        self, caller: Caller, request: FhirRequest, *, status: int, request_id: str, now: int, reason: str = ""
     ) -> Resource:
         event = access_event(
             caller, request, status=status, reason=reason, base_url=self._base_url, now=now, request_id=request_id

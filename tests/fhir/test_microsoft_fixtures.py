@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.fhir.builders import Writable, all_pages, bearer, make_answer, send
+from tests.fhir.builders import Writable, all_pages, bearer, make_answer, make_patient, send
 
 FOLDER = os.environ.get("AUTHSERVER_TEST_MICROSOFT_FIXTURES")
 pytestmark = pytest.mark.skipif(FOLDER is None, reason="AUTHSERVER_TEST_MICROSOFT_FIXTURES names no folder")
@@ -119,10 +119,22 @@ ANSWERS = [
 """The statuses of the entries, or where the first issue is; the fixtures have wrong ids and uris on purpose."""
 
 
+def _stored(api: FlaskClient) -> int:
+    types = ("Patient", "Observation", "ImagingStudy")
+    return sum(send(api, "GET", f"{name}?_summary=count").get_json()["total"] for name in types)
+
+
+DONE = "Bundle-TransactionWithReferenceInResourceBody"
+REFERRED = make_patient("referred", identifier=[{"system": "http:/example.org/fhir/ids", "value": "234234"}])
+"""What the transaction that is done refers to by search."""
+
+
 @pytest.mark.parametrize(("name", "status", "told"), ANSWERS, ids=[name for name, _, _ in ANSWERS])
 def test_a_fixture_is_answered(api: FlaskClient, name: str, status: int, told: str) -> None:
     """Rows C8 to C10: entries of a batch stand alone, a refused transaction says which entry."""
     body = _fixture(name)
+    if name == DONE:
+        send(api, "PUT", "Patient/referred", REFERRED)
 
     answer = send(api, "POST", "" if body["resourceType"] == "Bundle" else body["resourceType"], body)
 
@@ -135,8 +147,9 @@ def test_a_fixture_is_answered(api: FlaskClient, name: str, status: int, told: s
 def test_a_refused_transaction_leaves_nothing(api: FlaskClient, name: str) -> None:
     """The positive control is the one that is done."""
     send(api, "POST", "", _fixture(name))
-    refused = send(api, "GET", "?_type=Patient,Observation,ImagingStudy&_summary=count").get_json()["total"]
-    send(api, "POST", "", _fixture("Bundle-TransactionWithReferenceInResourceBody"))
-    done = send(api, "GET", "?_type=Patient,Observation,ImagingStudy&_summary=count").get_json()["total"]
+    refused = _stored(api)
+    send(api, "PUT", "Patient/referred", REFERRED)
+    send(api, "POST", "", _fixture(DONE))
+    done = _stored(api)
 
-    assert (refused, done) == (1, 4)
+    assert (refused, done) == (1, 5)
