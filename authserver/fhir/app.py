@@ -19,7 +19,7 @@ from authserver.fhir.bulk.ports import ExportStore
 from authserver.fhir.bulk.worker import ExportWorker
 from authserver.fhir.definitions.tables import Definitions, load_definitions
 from authserver.fhir.interactions.bodies import JSON_TYPES, PATCH_TYPE
-from authserver.fhir.interactions.parts import make_interactions
+from authserver.fhir.interactions.parts import make_audit, make_interactions, make_parser
 from authserver.fhir.introspection import Introspection
 from authserver.fhir.request import (
     ALLOW,
@@ -40,9 +40,8 @@ from authserver.fhir.routes.export import ExportRoutes, body_parameters
 from authserver.fhir.routes.export_parts import make_exports
 from authserver.fhir.routes.router import Router
 from authserver.fhir.routes.search import form_parameters
-from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.settings import FhirSettings
-from authserver.fhir.store.port import FhirReads, FhirStore
+from authserver.fhir.store.port import FhirSession, FhirStore
 from authserver.protocol import canonical_path, render
 
 EXPORT_WORKER = "authserver.bulk_export"
@@ -141,8 +140,9 @@ class _Parts:
         self.definitions = definitions
         self._log = log
         self._bearer = BearerAuthentication(introspection, issuer=settings.issuer, audience=self.base_url)
-        parser = _search_parser(settings, definitions)
+        parser = make_parser(settings, definitions)
         self._rules = AccessRules(definitions, parser)
+        self._audit = make_audit(settings, store)
         self._max_body_bytes = settings.fhir_max_body_bytes
         interactions = make_interactions(settings, self._rules, parser, definitions)
         self._router = Router(
@@ -175,11 +175,19 @@ class _Parts:
             request.max_content_length = self._max_body_bytes
 
     def serve(self, http: Request) -> Response:
-        """Authenticate, decide, answer."""
-        return self.answer(self.admit(http), http)
+        """See Gateway."""
+        caller, fhir_request = self._authenticated(http)
+        with self._audit.recording(caller, fhir_request, request_id=g.request_id) as seen:
+            response = self._answer(self._decided(caller, fhir_request), http)
+            seen.status = response.status_code
+        return response
 
     def admit(self, http: Request) -> Admitted:
-        """See Gateway. Only the request itself is logged, not the entries of its Bundle."""
+        """See Gateway."""
+        return self._decided(*self._authenticated(http))
+
+    def _authenticated(self, http: Request) -> tuple[Caller, FhirRequest]:
+        """Read the request and who asks. Only the request itself is logged, not the entries of its Bundle."""
         parameters = parse_parameters(http.query_string)
         _refuse_token_outside_header(http, parameters)
         segments = canonical_segments(http.path, prefix=self.prefix, raw_target=None)
@@ -192,13 +200,15 @@ class _Parts:
         presented = credentials(http.headers.getlist("Authorization"), http.headers.getlist("X-Api-Key"))
         caller = self._bearer.caller(presented, fhir_request.description(), now=clock.now())
         g.setdefault("caller", {"client_id": caller.client_id, "jti": caller.token_id})
+        return caller, fhir_request
+
+    def _decided(self, caller: Caller, fhir_request: FhirRequest) -> Admitted:
         decision = self._rules.decide(caller, fhir_request)
         if isinstance(decision, Deny):
             raise decision.error
         return Admitted(caller, fhir_request, decision.constraint)
 
-    def answer(self, admitted: Admitted, http: Request) -> Response:
-        """See Gateway."""
+    def _answer(self, admitted: Admitted, http: Request) -> Response:
         now = clock.now_microseconds()
         if admitted.request.operation in EXPORTS:
             return self._export(admitted.caller, admitted.request, http)
@@ -206,9 +216,12 @@ class _Parts:
             return self._bundles.answer(http, now=now, request_id=g.request_id)
         return self._router.answer(admitted, http, now=now, request_id=g.request_id)
 
-    def read(self, admitted: Admitted, http: Request, *, reads: FhirReads) -> Response:
+    def read(self, admitted: Admitted, http: Request, *, session: FhirSession) -> Response:
         """See Gateway."""
-        return self._router.read(admitted, http, reads=reads)
+        response = self._router.read(admitted, http, reads=session.reads)
+        status = response.status_code
+        self._audit.write(session, admitted.caller, admitted.request, status=status, request_id=g.request_id)
+        return response
 
     def _export(self, caller: Caller, fhir_request: FhirRequest, http: Request) -> Response:
         if self._exports is None:
@@ -250,15 +263,6 @@ class _Parts:
         frames = traceback.extract_tb(error.__traceback__)
         places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
         return self.on_error(UnexpectedError(detail=f"{type(error).__name__} at {' > '.join(places)}"))
-
-
-def _search_parser(settings: FhirSettings, definitions: Definitions) -> SearchParser:
-    return SearchParser(
-        definitions,
-        base_url=settings.fhir_base_url,
-        default_count=settings.fhir_default_page_size,
-        max_count=settings.fhir_max_page_size,
-    )
 
 
 def _refuse_token_outside_header(http: Request, parameters: tuple[tuple[str, str], ...]) -> None:

@@ -68,6 +68,10 @@ class FhirSettings(BaseSettings):
     fhir_max_bundle_entries: int = Field(
         2_000, ge=1, le=10_000, description="Entries that a batch or transaction may have."
     )
+    fhir_audit_reads: bool = Field(
+        True,
+        description="Record every read, search and refusal of the FHIR layer as an AuditEvent before it is answered.",
+    )
     fhir_tenant_tag_system: str = Field(
         "https://clinikapi.com/tenant",
         description="System of the tag in meta.tag that names the tenant; tags of it that clients send are removed.",

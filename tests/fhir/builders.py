@@ -108,9 +108,9 @@ def make_app(
     log: ListLog | None = None,
     **settings: Any,
 ) -> Flask:
-    """The app over a store, with tokens that FakeIntrospection knows."""
+    """The app over a store, with tokens that FakeIntrospection knows; reads are recorded where a test asks for it."""
     return create_app(
-        FhirSettings(**{"fhir_base_url": BASE, "issuer": ISSUER, **settings}),
+        FhirSettings(**{"fhir_base_url": BASE, "issuer": ISSUER, "fhir_audit_reads": False, **settings}),
         store=store,
         introspection=introspection or FakeIntrospection(),
         smart_configuration={"issuer": ISSUER, "token_endpoint": TOKEN_ENDPOINT},

@@ -4,9 +4,10 @@ The patterns are those of IHE BALP 1.1.5 (Create, Update, Delete, with OAUTHacce
 resource but its type, id and version is in it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from authserver.fhir.access import Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.instants import instant_text
 from authserver.fhir.interactions.bodies import with_tenant_tag
@@ -15,9 +16,9 @@ from authserver.fhir.store.port import FhirSession, Stored
 
 AUDIT_TYPE = "AuditEvent"
 
-_TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
-_DCM = "http://dicom.nema.org/resources/ontology/DCM"
-_BALP = "https://profiles.ihe.net/ITI/BALP"
+TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
+BALP = "https://profiles.ihe.net/ITI/BALP"
 _ACTIONS = {"create": "C", "update": "U", "patch": "U", "delete": "D"}
 _PROFILES = {"create": "Create", "update": "Update", "patch": "Update", "delete": "Delete"}
 
@@ -51,13 +52,13 @@ def audit_event(
     """Return the AuditEvent of a write; `now` is in microseconds."""
     return {
         "resourceType": AUDIT_TYPE,
-        "meta": {"profile": [f"{_BALP}/StructureDefinition/IHE.BasicAudit.{_PROFILES[task.interaction]}"]},
-        "type": _coding(f"{_TERMINOLOGY}/audit-event-type", "rest"),
-        "subtype": [_coding("http://hl7.org/fhir/restful-interaction", task.interaction)],
+        "meta": {"profile": [f"{BALP}/StructureDefinition/IHE.BasicAudit.{_PROFILES[task.interaction]}"]},
+        "type": coding(f"{TERMINOLOGY}/audit-event-type", "rest"),
+        "subtype": [coding("http://hl7.org/fhir/restful-interaction", task.interaction)],
         "action": _ACTIONS[task.interaction],
         "recorded": instant_text(now),
         "outcome": "0",
-        "agent": [*_agents(task, base_url), _token(task)],
+        "agent": [*_agents(task, base_url), token_agent(task.caller)],
         "source": {"observer": {"display": base_url}},
         "entity": _entities(task, stored, request_id),
     }
@@ -65,11 +66,11 @@ def audit_event(
 
 def _agents(task: Task, base_url: str) -> list[dict[str, Any]]:
     if task.interaction == "delete":
-        client_type = {"coding": [_coding(_DCM, "110150")]}
-        server_type = {"coding": [_coding(f"{_TERMINOLOGY}/provenance-participant-type", "custodian")]}
+        client_type = {"coding": [coding(DCM, "110150")]}
+        server_type = {"coding": [coding(f"{TERMINOLOGY}/provenance-participant-type", "custodian")]}
     else:
-        client_type = {"coding": [_coding(_DCM, "110153")]}
-        server_type = {"coding": [_coding(_DCM, "110152")]}
+        client_type = {"coding": [coding(DCM, "110153")]}
+        server_type = {"coding": [coding(DCM, "110152")]}
     client = {"identifier": {"value": task.caller.client_id}}
     return [
         {"type": client_type, "who": client, "requestor": False},
@@ -77,19 +78,18 @@ def _agents(task: Task, base_url: str) -> list[dict[str, Any]]:
     ]
 
 
-def _token(task: Task) -> dict[str, Any]:
+def token_agent(caller: Caller) -> dict[str, Any]:
     """Return the agent of OAUTHaccessTokenUse.Minimal: the token by its jti, never itself."""
     return {
-        "type": {"coding": [_coding(f"{_BALP}/CodeSystem/UserAgentTypes", "UserOauthAgent")]},
-        "who": {"identifier": {"value": task.caller.client_id}},
+        "type": {"coding": [coding(f"{BALP}/CodeSystem/UserAgentTypes", "UserOauthAgent")]},
+        "who": {"identifier": {"value": caller.client_id}},
         "requestor": True,
-        "policy": [f"urn:ietf:params:oauth:jti:{task.caller.token_id}"],
+        "policy": [f"urn:ietf:params:oauth:jti:{caller.token_id}"],
     }
 
 
 def _entities(task: Task, stored: Stored | None, request_id: str) -> list[dict[str, Any]]:
-    request_type = _coding(f"{_BALP}/CodeSystem/BasicAuditEntityType", "XrequestId")
-    entities = [_request_entity(request_type, request_id)]
+    entities = [request_entity(request_id)]
     resource_id = stored.id if stored is not None else task.resource_id
     if resource_id is None:
         return entities
@@ -97,15 +97,18 @@ def _entities(task: Task, stored: Stored | None, request_id: str) -> list[dict[s
     what = {"reference": f"{task.resource_type}/{resource_id}{version}"}
     data = {
         "what": what,
-        "type": _coding(f"{_TERMINOLOGY}/audit-entity-type", "2"),
-        "role": _coding(f"{_TERMINOLOGY}/object-role", "4"),
+        "type": coding(f"{TERMINOLOGY}/audit-entity-type", "2"),
+        "role": coding(f"{TERMINOLOGY}/object-role", "4"),
     }
     return [data, *entities]
 
 
-def _request_entity(kind: Mapping[str, str], request_id: str) -> dict[str, Any]:
-    return {"what": {"identifier": {"value": request_id}}, "type": dict(kind)}
+def request_entity(request_id: str) -> dict[str, Any]:
+    """Return the entity of the request by its X-Request-Id."""
+    kind = coding(f"{BALP}/CodeSystem/BasicAuditEntityType", "XrequestId")
+    return {"what": {"identifier": {"value": request_id}}, "type": kind}
 
 
-def _coding(system: str, code: str) -> dict[str, str]:
+def coding(system: str, code: str) -> dict[str, str]:
+    """Return a Coding."""
     return {"system": system, "code": code}

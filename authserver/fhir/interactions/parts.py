@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from authserver.fhir.access import AccessRules
+from authserver.fhir.access_audit import AccessAudit
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.interactions.audit_event import AuditWriter
 from authserver.fhir.interactions.links import Links
@@ -13,6 +14,7 @@ from authserver.fhir.interactions.transaction import Transactions
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.search_rights import SearchRights
 from authserver.fhir.settings import FhirSettings
+from authserver.fhir.store.port import FhirStore
 from authserver.fhir.validation.structures import load_structures
 from authserver.fhir.validation.validator import Validator
 
@@ -27,6 +29,27 @@ class Interactions:
     reader: TaskReader
     performer: Performer
     transactions: Transactions
+
+
+def make_parser(settings: FhirSettings, definitions: Definitions) -> SearchParser:
+    """Return the parser of searches and of scopes' parameters."""
+    return SearchParser(
+        definitions,
+        base_url=settings.fhir_base_url,
+        default_count=settings.fhir_default_page_size,
+        max_count=settings.fhir_max_page_size,
+    )
+
+
+def make_audit(settings: FhirSettings, store: FhirStore) -> AccessAudit:
+    """Return what records requests that write nothing."""
+    return AccessAudit(
+        store,
+        base_url=settings.fhir_base_url,
+        tag_system=settings.fhir_tenant_tag_system,
+        new_id=new_id,
+        records=settings.fhir_audit_reads,
+    )
 
 
 def make_interactions(

@@ -22,7 +22,7 @@ from authserver.fhir.request import FhirRequest, export_operation
 from authserver.fhir.routes.answers import entry as written_entry
 from authserver.fhir.routes.answers import status_line
 from authserver.fhir.routes.message import HttpMessage, inner_request
-from authserver.fhir.store.port import FhirReads, FhirSession, FhirStore
+from authserver.fhir.store.port import FhirSession, FhirStore
 from authserver.protocol import render
 
 
@@ -41,11 +41,11 @@ class Gateway(Protocol):
     def admit(self, http: Request) -> Admitted:
         """Authenticate and decide. Raises what the request is refused with."""
 
-    def answer(self, admitted: Admitted, http: Request) -> Response:
-        """Answer what was admitted."""
+    def serve(self, http: Request) -> Response:
+        """Authenticate, decide, answer, and record it."""
 
-    def read(self, admitted: Admitted, http: Request, *, reads: FhirReads) -> Response:
-        """Answer a read, search, vread or history from what `reads` sees."""
+    def read(self, admitted: Admitted, http: Request, *, session: FhirSession) -> Response:
+        """Answer a read, search, vread or history from what the session sees, and record it there."""
 
 
 class BundleRoutes:
@@ -73,8 +73,7 @@ class BundleRoutes:
     def _one_of_batch(self, outer: Request, raw: Any, number: int) -> dict[str, Any]:
         try:
             http = self._inner(outer, read_entry(raw, number, base_url=self._base_url))
-            admitted = self._gateway.admit(http)
-            return _answered(self._gateway.answer(admitted, http))
+            return _answered(self._gateway.serve(http))
         except AuthServerError as error:
             outcome = exact_json.embedded(render.operation_outcome(error).body)
             return {"response": {"status": status_line(error.status), "outcome": outcome}}
@@ -99,7 +98,7 @@ class BundleRoutes:
                 if step.task is None:
                     with in_entry(step.entry.number):
                         allowed, http = admitted[step.entry.number]
-                        answers[step.entry.number] = _answered(self._gateway.read(allowed, http, reads=session.reads))
+                        answers[step.entry.number] = _answered(self._gateway.read(allowed, http, session=session))
             return answers
 
         answers = self._store.transact(work)
