@@ -27,7 +27,7 @@ demo: $(VENV)/.installed
 	@exec $(BIN)/authserver demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench --write docs/performance.md

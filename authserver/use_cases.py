@@ -7,7 +7,7 @@ from authserver import clock
 from authserver.parts import AtHand, Audit, Parts, Services, Stores
 from authserver.protocol import policy_lint
 from authserver.protocol.assertion import Expected
-from authserver.protocol.client import ClientRules
+from authserver.protocol.client import MIN_SECRET_LENGTH, ClientRules
 from authserver.protocol.jwks_url import JwksUrlRules
 from authserver.protocol.key_policy import KeyRules
 from authserver.services.access_evaluation import AccessEvaluation
@@ -217,6 +217,7 @@ def client_rules(settings: Settings) -> ClientRules:
         jwks_urls=JwksUrlRules.from_allow_list(settings.jwks_allow, development=settings.dev),
         max_token_lifetime=settings.max_token_lifetime,
         algorithms=settings.assertion_algorithms,
+        min_secret_length=1 if settings.dev else MIN_SECRET_LENGTH,
         keys=KeyRules(any_odd_exponent=settings.any_odd_rsa_exponent, publicly_known=settings.dev),
     )
 

@@ -94,6 +94,8 @@ def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
     listeners = _for_each(_inherited(), settings.workers) or [_listener(settings) for _ in range(settings.workers)]
     counts = tempfile.TemporaryDirectory(prefix="authserver-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts.name
+    if role != "auth":
+        import authserver.cli.fhir_part  # noqa: F401 -- before the workers are forked, so that they share it
     try:
         Supervisor(partial(_serve, role), listeners, drain_seconds=settings.drain_seconds).run(ready=ready)
     except WorkerFailed:

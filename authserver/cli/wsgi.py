@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from flask import Flask
@@ -22,16 +22,8 @@ from authserver.cli import configuration, logs
 from authserver.cli.asgi import LargeBodies
 from authserver.cli.configuration import Configuration, Role
 from authserver.errors import Unavailable
-from authserver.fhir import app as fhir_app
-from authserver.fhir.constraint import Constraint
-from authserver.fhir.definitions.tables import load_definitions
-from authserver.fhir.introspection import DirectIntrospection, HttpIntrospection, Introspection, RequestDescription
-from authserver.fhir.settings import FhirSettings
-from authserver.fhir.store.sql_store import SqlStore, open_store
-from authserver.protocol import policy_request
 from authserver.services.metering import Meter
 from authserver.services.readiness import Readiness
-from authserver.services.token_introspection import TokenIntrospection
 from authserver.use_cases import limit_exchange
 from authserver.web import errors as web_errors
 from authserver.web.direct import DirectEndpoint
@@ -66,20 +58,22 @@ class Loaded:
 
 def both() -> Loaded:
     """Return both parts: what is below the FHIR base's path goes to the FHIR layer, the rest to the other."""
+    from authserver.cli import fhir_part
+
     loaded = _load("both")
     meter = _metrics(loaded)
     parts, services = _open_auth(loaded, meter)
     direct = auth_app.direct_endpoints(loaded.settings, parts, services, meter=meter)
     server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct, meter=meter)
-    layer, store = _fhir(loaded, direct_introspection(services.introspection))
-    services.readiness.add(lambda _now: _reads(store))
+    layer, store = fhir_part.open_layer(loaded, fhir_part.direct_introspection(services.introspection))
+    services.readiness.add(lambda _now: fhir_part.require_reads(store))
     prefix = loaded.fhir.base_path
 
     def choose(path: str) -> "WSGIApplication":
         return layer if path == prefix or path.startswith(f"{prefix}/") else server
 
     close = partial(_close, parts, services)
-    return Loaded(_dispatcher(choose), direct, close, services.readiness.drain, _large_bodies(loaded.fhir))
+    return Loaded(_dispatcher(choose), direct, close, services.readiness.drain, fhir_part.large_bodies(loaded.fhir))
 
 
 def auth() -> Loaded:
@@ -94,35 +88,17 @@ def auth() -> Loaded:
 
 def fhir() -> Loaded:
     """Return the FHIR layer alone; it asks about tokens over HTTP, with credentials of its own."""
+    from authserver.cli import fhir_part
+
     loaded = _load("fhir")
-    own = loaded.fhir
-    introspection = HttpIntrospection(
-        str(own.introspection_url),
-        own.fhir_client_id,
-        own.fhir_client_secret.get_secret_value(),
-        timeout=own.fhir_introspection_timeout,
-    )
-    layer, store = _fhir(loaded, introspection)
-    readiness = Readiness([lambda _now: _reads(store)])
+    layer, store = fhir_part.open_layer(loaded, fhir_part.http_introspection(loaded.fhir))
+    readiness = Readiness([lambda _now: fhir_part.require_reads(store)])
     health = _health(loaded, readiness)
     return Loaded(
         _dispatcher(lambda path: health if path in _HEALTH else layer),
         drain=readiness.drain,
-        large_bodies=_large_bodies(own),
+        large_bodies=fhir_part.large_bodies(loaded.fhir),
     )
-
-
-def _large_bodies(settings: FhirSettings) -> LargeBodies:
-    return LargeBodies(settings.base_path, settings.fhir_max_body_bytes)
-
-
-def direct_introspection(introspection: TokenIntrospection) -> DirectIntrospection:
-    """Return the FHIR layer's way to introspection within one process."""
-
-    def introspect(token: str, request: RequestDescription) -> dict[str, Any]:
-        return introspection.introspect(token, request=policy_request.from_description(request), now=clock.now())
-
-    return DirectIntrospection(introspect)
 
 
 def _load(role: Role) -> Configuration:
@@ -189,29 +165,12 @@ def _close(parts: Parts, services: Services) -> None:
         parts.stores.close()
 
 
-def _fhir(loaded: Configuration, introspection: Introspection) -> tuple[Flask, SqlStore]:
-    definitions = load_definitions()
-    store = open_store(loaded.fhir.fhir_database_url, definitions)
-    layer = fhir_app.create_app(
-        loaded.fhir,
-        store=store,
-        introspection=introspection,
-        smart_configuration=auth_app.smart_configuration(loaded.settings),
-        definitions=definitions,
-    )
-    return layer, store
-
-
 def _health(loaded: Configuration, readiness: Readiness) -> Flask:
     """Return /healthz and /readyz for a process that has only the FHIR layer."""
     app = Flask("authserver.health", static_folder=None)
     web_errors.install(app, https=loaded.settings.issuer.startswith("https://"))
     app.register_blueprint(health_blueprint(lambda: readiness.require(now=clock.now())))
     return app
-
-
-def _reads(store: SqlStore) -> None:
-    store.read(Constraint.system(""), "Patient", "-")
 
 
 def _dispatcher(choose: Callable[[str], "WSGIApplication"]) -> "WSGIApplication":

@@ -23,7 +23,7 @@ BASIC = "basic"
 _NO_SCOPE = "not a SMART scope, for example system/Observation.rs"
 _SCOPE_FAULTS = {"scope_parameter_unknown": "names a search parameter that FHIR R4 does not define for the type"}
 RESOURCE_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-DEFAULT_TOKEN_LIFETIME = 300
+DEFAULT_TOKEN_LIFETIME, MIN_SECRET_LENGTH = 300, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class ClientRules:
     max_token_lifetime: int = DEFAULT_TOKEN_LIFETIME
     algorithms: tuple[str, ...] = jose.DEFAULT_ALGORITHMS
     keys: KeyRules = field(default_factory=KeyRules)
+    min_secret_length: int = MIN_SECRET_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class _Registration(_Open):
     active: bool | None = None
     name: str | None = None
     description: str | None = None
-    secret: str | None = Field(default=None, min_length=8, max_length=256)
+    secret: str | None = Field(default=None, min_length=1, max_length=256)
     grant_types: list[str] = Field(default_factory=list)
     auth: _Auth = Field(default_factory=_Auth)
     scope: list[str] = Field(default_factory=list)
@@ -198,6 +199,8 @@ class _Checks:
     def __init__(self, client_id: str, read: _Registration, rules: ClientRules, *, stored: bool) -> None:
         self.issues: list[Issue] = []
         self._read, self._rules, self._stored = read, rules, stored
+        if read.secret is not None and len(read.secret) < rules.min_secret_length:
+            self._found("secret", f"must have at least {rules.min_secret_length} characters")
         if read.id not in (None, "", client_id):
             self._found("id", "the id in the body is not the id in the path")
         self.scope = self._scope("scope", read.scope)

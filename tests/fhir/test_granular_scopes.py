@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from authserver import clock
-from authserver.cli.wsgi import direct_introspection
+from authserver.cli.fhir_part import direct_introspection
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.loading import load_bundle
 from authserver.fhir.store.sql_store import open_store

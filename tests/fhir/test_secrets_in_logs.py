@@ -7,7 +7,7 @@ import pytest
 
 from authserver import clock
 from authserver.app import build_services, create_app
-from authserver.cli.wsgi import direct_introspection
+from authserver.cli.fhir_part import direct_introspection
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.store.sql_store import SqlStore
 from authserver.services.registration import ensure_root

@@ -79,6 +79,18 @@ def test_the_own_members_have_their_effect() -> None:
     assert (client.generation, client.secret_hash) == (3, "hash")
 
 
+def test_how_short_a_secret_may_be_is_a_rule() -> None:
+    """Development takes any; elsewhere a secret that is soon guessed is refused (ASVS 5.0, 6.2.1)."""
+    body = client_resource(secret="1234567")
+
+    taken = from_resource(body, client_id="c", rules=ClientRules(min_secret_length=1))
+    with pytest.raises(InvalidResource) as refused:
+        from_resource(body, client_id="c", rules=ClientRules())
+
+    assert taken.id == "c"
+    assert refused.value.findings == (Issue("Client.secret", "must have at least 8 characters", "value"),)
+
+
 def test_a_hash_is_not_shown_when_a_client_is_printed() -> None:
     """Threat G15."""
     client = from_resource(client_resource(), client_id="c", rules=ClientRules(), secret_hash="hash-of-the-secret")

@@ -88,4 +88,4 @@ def test_a_refusal_names_what_to_change_in_the_configuration(server: Server) -> 
     response = go(server, "POST", "/Client", {"id": "x", "secret": "secret", "grant_types": ["basic", "implicit"]})
 
     assert response.status_code == 422
-    assert [issue["expression"] for issue in response.json["issue"]] == [["Client.secret"]]
+    assert [issue["expression"] for issue in response.json["issue"]] == [["Client.secret"], ["Client.grant_types[1]"]]
