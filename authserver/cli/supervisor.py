@@ -126,7 +126,7 @@ class Supervisor:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends its workers
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
-            threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
+            threading.Thread(target=end_with, args=(parent,), name="parent-watch", daemon=True).start()
             self._work(listener, lambda: _tell(writing))
             code = 0
         except SystemExit as error:
@@ -241,8 +241,13 @@ def _tell(writing: int) -> None:
     os.close(writing)
 
 
-def _end_with(parent: int) -> None:
-    """End this worker when its parent is gone: an orphan would keep the port, and answer beside the next server."""
+def end_with(parent: int, *, stop_seconds: float = STOP_SECONDS) -> None:
+    """End this worker when its parent is gone: an orphan would keep the port, and answer beside the next server.
+
+    Nobody is left to kill it when it does not end by itself in `stop_seconds`, so it does that too.
+    """
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(stop_seconds)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -63,6 +65,23 @@ def test_worker_that_dies_is_replaced(workers: Running) -> None:
     after = children(workers)
     assert (len(after), before[1] in after) == (WORKERS, True)
     assert {workers.get("/healthz").status_code for _ in range(4)} == {200}
+
+
+ORPHAN = """
+import signal, sys
+from authserver.cli.supervisor import end_with
+if sys.argv[1] == "stuck":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+end_with(-1, stop_seconds=0.2)
+"""
+
+
+@pytest.mark.parametrize(("kind", "ended_by"), [("stuck", signal.SIGKILL), ("sound", signal.SIGTERM)])
+def test_an_orphan_that_does_not_end_by_itself_is_ended(kind: str, ended_by: signal.Signals) -> None:
+    """Fault 1: nobody else is left who could, and the next server waits for its file."""
+    ended = subprocess.run([sys.executable, "-c", ORPHAN, kind], timeout=60, check=False)
+
+    assert ended.returncode == -ended_by
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
