@@ -72,7 +72,8 @@ def rotate(*, again: bool, as_json: bool) -> None:
         click.echo(f"{made.kid} is published now and signs from {_moment(made.signing_since)} on.")
 
 
-@keys.command("retire")
+# A kid is a thumbprint in base64url, so one in 64 begins like an option: this command has no short ones.
+@keys.command("retire", context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("kid")
 @json_option
 def retire(kid: str, *, as_json: bool) -> None:

@@ -82,6 +82,17 @@ def test_retire_says_from_when_it_is_allowed(invoke: Invoke, first: str) -> None
     assert again.stderr == f"error: keys has no published key {first}: see `authserver keys list`.\n"
 
 
+def test_a_kid_that_begins_like_an_option_is_a_kid(invoke: Invoke, first: str) -> None:
+    """One thumbprint in 64 does (RFC 7638 in base64url); what is an option stays one."""
+    kid = "-imVIjBZuGIhrJyMNKML9LElgFCswE6kVbXNWdG7-gg"
+
+    answers = [invoke("keys", "retire", *arguments) for arguments in ((kid,), (kid, "--json"))]
+
+    assert {answer.stderr for answer in answers} == {
+        f"error: keys has no published key {kid}: see `authserver keys list`.\n"
+    }
+
+
 def test_retire_answers_in_json(invoke: Invoke, first: str) -> None:
     with freeze_time("2027-01-15 09:00:00"):
         second = json.loads(invoke("keys", "rotate", "--json").stdout)["kid"]
