@@ -49,6 +49,8 @@ MAY = {
         "authserver.protocol.api_key",
         "authserver.protocol.canonical_path",
         "authserver.protocol.fhir_interaction",
+        "authserver.protocol.instants",
+        "authserver.protocol.json_patch",
         "authserver.protocol.scopes",
         "authserver.protocol.render",
         "secrets",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from authserver.protocol.render import instant
+from authserver.protocol.instants import instant
 from authserver.protocol.source_address import UNKNOWN
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"

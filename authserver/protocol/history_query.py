@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from authserver.protocol.instants import moments
+from authserver.protocol.instants import date_range
 from authserver.protocol.registry_search import Page, WrongParameter, page
 
 _KNOWN = ("_count", "_page", "_since", "_cursor")
@@ -52,7 +52,7 @@ def parse(pairs: Sequence[tuple[str, str]]) -> HistoryQuery:
 def _since(given: Mapping[str, str]) -> int | None:
     if "_since" not in given:
         return None
-    bounds = moments(given["_since"])
+    bounds = date_range(given["_since"])
     if bounds is None:
         raise WrongParameter("_since", "Must be a date or an instant.")
     return bounds[0]

@@ -1,9 +1,9 @@
-"""JSON Patch (RFC 6902) for resources of the registry, with bounds. PURE.
+"""JSON Patch (RFC 6902): its reading, and its application to resources of the registry, with bounds. PURE.
 
 What is ours, or never in a body, cannot be patched: the id, the type, the meta and the secret.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jsonpatch
@@ -17,7 +17,16 @@ MAX_BYTES = 65_536
 """Size of a patched resource: `copy` doubles what is there, so few operations could make much."""
 
 RESERVED = frozenset({"id", "resourceType", "meta", "secret"})
-_OPERATIONS = frozenset({"add", "remove", "replace", "move", "copy", "test"})
+_MEMBERS = {
+    "add": {"path", "value"},
+    "remove": {"path"},
+    "replace": {"path", "value"},
+    "move": {"path", "from"},
+    "copy": {"path", "from"},
+    "test": {"path", "value"},
+}
+
+Operations = tuple[Mapping[str, Any], ...]
 
 
 def apply(body: Mapping[str, Any], patch: object) -> dict[str, Any]:
@@ -27,21 +36,29 @@ def apply(body: Mapping[str, Any], patch: object) -> dict[str, Any]:
     is not there, a reserved member, too large a result. An issue names the operation by its place in the patch.
     """
     patched: Any = dict(body)
-    for index, operation in enumerate(_operations(patch)):
+    for index, operation in enumerate(operations(patch)):
         patched = _applied(patched, operation, index)
     return dict(patched)
 
 
-def _operations(patch: object) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(patch, list) or not all(isinstance(operation, dict) for operation in patch):
-        raise BadRequest("A JSON Patch is a list of operations.", reason="patch_malformed")
-    if len(patch) > MAX_OPERATIONS:
-        raise BadRequest(f"A patch has at most {MAX_OPERATIONS} operations.", reason="patch_malformed")
-    for operation in patch:
-        pointers = [operation.get(name) for name in ("path", "from") if name in operation]
-        if operation.get("op") not in _OPERATIONS or not all(isinstance(pointer, str) for pointer in pointers):
-            raise BadRequest(f"An operation is one of {', '.join(sorted(_OPERATIONS))}.", reason="patch_malformed")
-    return patch
+def operations(patch: object) -> Operations:
+    """Return the operations of a patch as it was sent; raises BadRequest for what is no JSON Patch (row B14)."""
+    if not isinstance(patch, list) or len(patch) > MAX_OPERATIONS:
+        raise BadRequest(f"A patch is a list of at most {MAX_OPERATIONS} operations.", reason="patch_malformed")
+    for index, operation in enumerate(patch):
+        if not isinstance(operation, dict) or not _is_operation(operation):
+            raise BadRequest(f"patch[{index}] is no operation of RFC 6902.", reason="patch_malformed")
+    return tuple(patch)
+
+
+def _is_operation(operation: Mapping[str, Any]) -> bool:
+    wanted = _MEMBERS.get(operation["op"]) if isinstance(operation.get("op"), str) else None
+    pointers = (operation.get("path"), operation.get("from", ""))
+    return wanted is not None and wanted <= operation.keys() and all(_is_pointer(pointer) for pointer in pointers)
+
+
+def _is_pointer(text: object) -> bool:
+    return isinstance(text, str) and (text == "" or text.startswith("/"))
 
 
 def _applied(body: Any, operation: Mapping[str, Any], index: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from authserver.errors import BadRequest, Issue
-from authserver.protocol.instants import Range, moments
+from authserver.protocol.instants import Range, date_range
 
 MAX_COUNT, DEFAULT_COUNT = 1_000, 100
 _RESULT = ("_sort", "_count", "_page", "_total")
@@ -202,7 +202,7 @@ def _last_updated(name: str, value: str) -> Test:
 
 def _moment(name: str, text: str) -> Callable[[int], bool]:
     prefix = text[:2] if text[:2] in _PREFIXES else "eq"
-    bounds = moments(text[2:] if text[:2] in _PREFIXES else text)
+    bounds = date_range(text[2:] if text[:2] in _PREFIXES else text)
     if bounds is None:
         raise WrongParameter(name, f"Must be a date or an instant, after one of {', '.join(_PREFIXES)} or none.")
     return lambda moment: _compare(prefix, moment, bounds)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +12,6 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 FHIR_JSON = "application/fhir+json; charset=utf-8"
 JSON = "application/json"
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +69,6 @@ def outcome(issues: Iterable[Issue]) -> Answer:
 def encode(document: object) -> bytes:
     """Return compact UTF-8 JSON."""
     return _compact(document).encode("utf-8")
-
-
-def instant(microseconds: int) -> str:
-    """Return a moment (microseconds since the epoch) as a FHIR instant in UTC."""
-    return (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _issue(issue: Issue, severity: str) -> dict[str, Any]:

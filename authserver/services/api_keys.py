@@ -8,7 +8,7 @@ from typing import Any
 from authserver.errors import BadRequest, InvalidResource, Issue, NotFound
 from authserver.protocol import api_key
 from authserver.protocol.client import Client
-from authserver.protocol.render import instant
+from authserver.protocol.instants import instant
 from authserver.services.audit_trail import AuditTrail
 from authserver.services.key_uses import KeyUses
 from authserver.services.ports import API_KEY, AuditLog, ResourceStore, StoredResource

@@ -5,8 +5,8 @@ from typing import Any
 
 from authserver.errors import JwksUnavailable
 from authserver.protocol import client as client_protocol
+from authserver.protocol.instants import instant
 from authserver.protocol.key_findings import findings
-from authserver.protocol.render import instant
 from authserver.services.ports import CLIENT, JwksSnapshot, JwksSource, JwksWatch
 from authserver.services.registration import Registration
 

@@ -10,7 +10,7 @@ from authserver.protocol import client as client_protocol
 from authserver.protocol import policy as policy_protocol
 from authserver.protocol.audit_record import AuditRecord
 from authserver.protocol.client import Client, ClientRules
-from authserver.protocol.render import instant
+from authserver.protocol.instants import instant
 from authserver.services.audit_trail import AuditTrail
 from authserver.services.ports import (
     ACCESS_POLICY,

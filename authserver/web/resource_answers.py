@@ -11,6 +11,7 @@ from werkzeug.http import http_date
 
 from authserver.protocol import policy_lint, render
 from authserver.protocol.history_query import HistoryQuery, Place
+from authserver.protocol.instants import instant
 from authserver.protocol.registry_search import RegistrySearch
 from authserver.protocol.render import Answer
 from authserver.services.ports import ACCESS_POLICY, StoredResource
@@ -97,7 +98,7 @@ class ResourceAnswers:
             "response": {
                 "status": status,
                 "etag": f'W/"{stored.version_id}"',
-                "lastModified": render.instant(stored.last_updated),
+                "lastModified": instant(stored.last_updated),
             },
         }
 

@@ -958,7 +958,7 @@ MUTANTS: list[Mutant] = [
         ("what is reserved can be patched", "G02", "if first in RESERVED:", "if False:"),
         ("the whole resource can be patched", "G02", 'if not pointer.startswith("/"):', "if False:"),
         ("a patch may grow", "G02", "if len(written) > MAX_BYTES:", "if False:"),
-        ("any number of operations", "G02", "if len(patch) > MAX_OPERATIONS:", "if False:"),
+        ("any number of operations", "G02", " or len(patch) > MAX_OPERATIONS:", ":"),
     ),
     *_of(
         "protocol/strict_yaml.py",

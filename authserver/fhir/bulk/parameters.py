@@ -10,8 +10,8 @@ from typing import Any
 
 from authserver.errors import BadRequest
 from authserver.fhir.bulk.job import Level
-from authserver.fhir.instants import date_range
 from authserver.fhir.search.problems import MalformedParameter, UnsupportedParameter
+from authserver.protocol.instants import date_range
 
 Pair = tuple[str, str]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, Final
 
-from authserver.fhir.instants import EARLIEST, LATEST, date_range
+from authserver.protocol.instants import EARLIEST, LATEST, date_range
 
 Row = tuple[Any, ...]
 Convert = Callable[[Any], Iterator[Row]]

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from authserver.fhir.access import Caller
-from authserver.fhir.instants import instant_text
 from authserver.fhir.interactions.audit_event import (
     AUDIT_TYPE,
     BALP,
@@ -20,6 +19,7 @@ from authserver.fhir.interactions.audit_event import (
     token_agent,
 )
 from authserver.fhir.request import FhirRequest
+from authserver.protocol.instants import instant
 
 _READS = ("read", "vread", "history-instance")
 _SEARCHES = ("search-type", "search-system")
@@ -38,7 +38,7 @@ def access_event(
         "type": coding(f"{TERMINOLOGY}/audit-event-type", "rest"),
         "subtype": [coding("http://hl7.org/fhir/restful-interaction", request.interaction)],
         "action": _ACTIONS.get(request.interaction, "E"),
-        "recorded": instant_text(now),
+        "recorded": instant(now),
         "outcome": _outcome(status),
         **({"outcomeDesc": reason} if reason else {}),
         "agent": [*_agents(caller, request, base_url), token_agent(caller)],

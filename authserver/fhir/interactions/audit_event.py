@@ -9,10 +9,10 @@ from typing import Any
 
 from authserver.fhir.access import Caller
 from authserver.fhir.constraint import Constraint
-from authserver.fhir.instants import instant_text
 from authserver.fhir.interactions.bodies import with_tenant_tag
 from authserver.fhir.interactions.task import Task
 from authserver.fhir.store.port import FhirSession, Stored
+from authserver.protocol.instants import instant
 
 AUDIT_TYPE = "AuditEvent"
 
@@ -56,7 +56,7 @@ def audit_event(
         "type": coding(f"{TERMINOLOGY}/audit-event-type", "rest"),
         "subtype": [coding("http://hl7.org/fhir/restful-interaction", task.interaction)],
         "action": _ACTIONS[task.interaction],
-        "recorded": instant_text(now),
+        "recorded": instant(now),
         "outcome": "0",
         "agent": [*_agents(task, base_url), token_agent(task.caller)],
         "source": {"observer": {"display": base_url}},

@@ -3,7 +3,6 @@
 Numbers keep their digits, and a patch can neither change what the resource is nor make it grow without end.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import jsonpatch
@@ -11,22 +10,11 @@ from jsonpointer import JsonPointerException
 
 from authserver.errors import BadRequest, ContentTooLarge, InvalidResource, Issue
 from authserver.fhir import exact_json
-
-MAX_OPERATIONS = 100
-_MEMBERS = {
-    "add": {"path", "value"},
-    "remove": {"path"},
-    "replace": {"path", "value"},
-    "move": {"path", "from"},
-    "copy": {"path", "from"},
-    "test": {"path", "value"},
-}
+from authserver.protocol.json_patch import Operations
 
 _FAILURES = (
     jsonpatch.JsonPatchException, JsonPointerException, TypeError, LookupError, ValueError, RecursionError
 )  # fmt: skip
-
-Operations = tuple[Mapping[str, Any], ...]
 
 
 class PatchFailed(InvalidResource):
@@ -36,16 +24,6 @@ class PatchFailed(InvalidResource):
 
     def __init__(self, *, position: int) -> None:
         super().__init__((Issue(f"[{position}]", "The operation cannot be applied to the resource.", "processing"),))
-
-
-def operations(body: Any) -> Operations:
-    """Return the operations of a patch's body. Raises BadRequest for what is no JSON Patch (row B14)."""
-    if not isinstance(body, list) or len(body) > MAX_OPERATIONS:
-        raise BadRequest(f"A patch is a list of at most {MAX_OPERATIONS} operations.", reason="patch_malformed")
-    for operation in body:
-        if not isinstance(operation, dict) or not _is_operation(operation):
-            raise BadRequest("An operation of the patch is malformed.", reason="patch_malformed")
-    return tuple(body)
 
 
 def tests_values(asked: Operations) -> bool:
@@ -69,13 +47,3 @@ def patched(body: bytes, asked: Operations, *, max_bytes: int) -> dict[str, Any]
     if not isinstance(resource, dict) or any(resource.get(n) != before.get(n) for n in ("resourceType", "id")):
         raise BadRequest("A patch cannot change resourceType or id.", reason="patch_malformed")
     return resource
-
-
-def _is_operation(operation: Mapping[str, Any]) -> bool:
-    wanted = _MEMBERS.get(operation["op"]) if isinstance(operation.get("op"), str) else None
-    pointers = (operation.get("path"), operation.get("from", ""))
-    return wanted is not None and wanted <= operation.keys() and all(_is_pointer(pointer) for pointer in pointers)
-
-
-def _is_pointer(text: object) -> bool:
-    return isinstance(text, str) and (text == "" or text.startswith("/"))

@@ -17,6 +17,7 @@ from authserver.fhir.search.ast import SearchQuery
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.search_rights import SearchRights
 from authserver.fhir.validation.validator import Validator
+from authserver.protocol import json_patch
 
 WRITING = ("create", "update", "patch", "delete")
 
@@ -57,7 +58,7 @@ class Task:
     conditions: Conditions
     match: SearchQuery | None = None
     resource: Resource | None = None
-    patch: patches.Operations = ()
+    patch: json_patch.Operations = ()
 
     def right(self, letter: str) -> Constraint:
         """Return the constraint of a letter. Raises InsufficientScope when the token has none."""
@@ -132,7 +133,7 @@ class TaskReader:
         if task.interaction == "delete":
             return task
         if task.interaction == "patch":
-            asked = patches.operations(bodies.patch_body(message.body, message.media_type))
+            asked = json_patch.operations(bodies.patch_body(message.body, message.media_type))
             if patches.tests_values(asked):
                 task.right("r")
             return replace(task, patch=asked)

@@ -7,9 +7,9 @@ from flask import Response
 
 from authserver.errors import NotFound
 from authserver.fhir import exact_json
-from authserver.fhir.instants import instant_text
 from authserver.fhir.interactions.performer import Outcome
 from authserver.fhir.store.port import Stored, Version
+from authserver.protocol.instants import instant
 from authserver.protocol.render import FHIR_JSON, informed, phrase
 
 
@@ -57,7 +57,7 @@ def entry(outcome: Outcome, *, base_url: str, with_body: bool) -> dict[str, Any]
         return {"response": response}
     response["location"] = _location(outcome.stored, base_url)
     response["etag"] = f'W/"{outcome.stored.version_id}"'
-    response["lastModified"] = instant_text(outcome.stored.last_updated)
+    response["lastModified"] = instant(outcome.stored.last_updated)
     if with_body and outcome.shows_body:
         return {"resource": exact_json.embedded(outcome.stored.body), "response": response}
     return {"response": response}

@@ -12,12 +12,12 @@ from flask import Response
 from authserver.fhir import exact_json
 from authserver.fhir.access import AccessRules, Caller
 from authserver.fhir.constraint import Constraint
-from authserver.fhir.instants import instant_text
 from authserver.fhir.interactions.links import Links
 from authserver.fhir.request import FhirRequest
 from authserver.fhir.routes.answers import gone
 from authserver.fhir.search.problems import UnsupportedParameter
 from authserver.fhir.store.port import FhirReads, Stored
+from authserver.protocol.instants import instant
 from authserver.protocol.render import FHIR_JSON
 
 
@@ -41,7 +41,7 @@ class DocumentRoutes:
             "resourceType": "Bundle",
             "identifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{uuid.uuid4()}"},
             "type": "document",
-            "timestamp": instant_text(now),
+            "timestamp": instant(now),
             "entry": [self._entry(one) for one in included],
         }
         return Response(exact_json.dumps(bundle), content_type=FHIR_JSON)

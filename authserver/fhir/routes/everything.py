@@ -16,7 +16,6 @@ from authserver.fhir import exact_json
 from authserver.fhir.access import AccessRules, Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
-from authserver.fhir.instants import date_range
 from authserver.fhir.interactions import bodies
 from authserver.fhir.interactions.links import Links
 from authserver.fhir.request import FhirRequest, Pair
@@ -35,6 +34,7 @@ from authserver.fhir.search.cursor import CursorBinding, seal_number, unseal_num
 from authserver.fhir.search.problems import MalformedParameter, UnsupportedParameter
 from authserver.fhir.store.port import FhirReads, Stored
 from authserver.protocol.fhir_interaction import ID
+from authserver.protocol.instants import date_range
 from authserver.protocol.render import FHIR_JSON
 
 SUPPORTING = ("Location", "Medication", "Organization", "Practitioner", "PractitionerRole")

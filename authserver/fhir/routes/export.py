@@ -22,9 +22,9 @@ from authserver.fhir.bulk.ports import ExportStore
 from authserver.fhir.bulk.rights import ExportRights
 from authserver.fhir.bulk.worker import ExportWorker
 from authserver.fhir.definitions.tables import Definitions
-from authserver.fhir.instants import instant_text
 from authserver.fhir.request import EXPORT, EXPORT_FILE, EXPORT_STATUS, FhirRequest, Pair
 from authserver.protocol import render
+from authserver.protocol.instants import instant
 
 NDJSON = "application/fhir+ndjson"
 _MEDIA_TYPES = ("application/json", "application/fhir+json")
@@ -128,7 +128,7 @@ class ExportRoutes:
         if job.state == "failed":
             raise ExportFailed
         document = {
-            "transactionTime": instant_text(job.transaction_time or 0),
+            "transactionTime": instant(job.transaction_time or 0),
             "request": job.request_url,
             "requiresAccessToken": True,
             "output": [

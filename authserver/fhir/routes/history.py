@@ -15,12 +15,12 @@ from authserver.fhir import exact_json
 from authserver.fhir.access import AccessRules, Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
-from authserver.fhir.instants import date_range, instant_text
 from authserver.fhir.request import FhirRequest
 from authserver.fhir.routes.answers import gone, version_headers
 from authserver.fhir.search.cursor import CursorBinding, seal_number, unseal_number
 from authserver.fhir.search.problems import MalformedParameter, UnsupportedParameter
 from authserver.fhir.store.port import FhirReads, HistoryPage, HistoryQuery, Version
+from authserver.protocol.instants import date_range, instant
 from authserver.protocol.render import FHIR_JSON
 
 _COUNT, _LARGEST = 20, 1_000
@@ -112,7 +112,7 @@ class HistoryRoutes:
         entry["response"] = {
             "status": status,
             "etag": f'W/"{stored.version_id}"',
-            "lastModified": instant_text(stored.last_updated),
+            "lastModified": instant(stored.last_updated),
         }
         return entry
 

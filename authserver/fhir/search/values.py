@@ -10,7 +10,6 @@ from typing import cast, get_args
 
 from authserver.fhir.definitions.converters import LOCAL_REFERENCE, TEXT_LIMIT, folded
 from authserver.fhir.definitions.tables import SearchParameter
-from authserver.fhir.instants import date_range
 from authserver.fhir.search.ast import (
     DateValue,
     PartValue,
@@ -22,6 +21,7 @@ from authserver.fhir.search.ast import (
     TokenValue,
 )
 from authserver.fhir.search.problems import MalformedParameter
+from authserver.protocol.instants import date_range
 
 MAX_ALTERNATIVES = 100
 

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, RowMapping, Table, and_, bindparam, delete, f
 from authserver.errors import InvalidResource, Issue
 from authserver.fhir import exact_json
 from authserver.fhir.definitions.extraction import TABLES, Extractor
-from authserver.fhir.instants import instant_text
 from authserver.fhir.store import tables
 from authserver.fhir.store.port import WriteResult
+from authserver.protocol.instants import instant
 
 CREATED_AT = "https://fhir.aidbox.app/fhir/StructureDefinition/created-at"
 _DIGEST_BYTES = 16
@@ -182,10 +182,10 @@ def _content(resource: Resource) -> dict[str, Any]:
 
 
 def _meta(meta: Mapping[str, Any], *, version_id: int, now: int, created_at: int) -> dict[str, Any]:
-    created = {"url": CREATED_AT, "valueInstant": instant_text(created_at)}
+    created = {"url": CREATED_AT, "valueInstant": instant(created_at)}
     return {
         "versionId": str(version_id),
-        "lastUpdated": instant_text(now),
+        "lastUpdated": instant(now),
         **meta,
         "extension": [*meta.get("extension", []), created],
     }

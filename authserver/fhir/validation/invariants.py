@@ -7,8 +7,8 @@ extensibility.html, references.html, datatypes.html#Period, bundle.html.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from authserver.fhir.instants import date_range
 from authserver.fhir.validation.findings import Findings
+from authserver.protocol.instants import date_range
 
 Resource = Mapping[str, Any]
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from authserver.fhir.exact_json import ExactDecimal
-from authserver.fhir.instants import date_range
 from authserver.fhir.validation.narrative import is_narrative
+from authserver.protocol.instants import date_range
 
 MAX_STRING = 1_048_576
 """Characters: "strings SHALL NOT exceed 1MB" is read as FHIR's reference implementations read it."""

@@ -10,7 +10,7 @@ from authserver.fhir import exact_json
 from authserver.fhir.definitions.converters import CLIPPED, TEXT_LIMIT
 from authserver.fhir.definitions.extraction import Extractor, Rows
 from authserver.fhir.definitions.tables import Definitions
-from authserver.fhir.instants import EARLIEST, LATEST
+from authserver.protocol.instants import EARLIEST, LATEST
 from tests.fhir.builders import CATEGORY, LOINC, make_observation
 
 _DAY = 86_400_000_000

@@ -3,7 +3,6 @@
 import pytest
 
 from authserver.fhir.definitions.tables import Definitions
-from authserver.fhir.instants import date_range
 from authserver.fhir.search.ast import (
     Criterion,
     DateCriterion,
@@ -22,6 +21,7 @@ from authserver.fhir.search.ast import (
 )
 from authserver.fhir.search.parser import MAX_CRITERIA, SearchParser
 from authserver.fhir.search.problems import MalformedParameter, UnsupportedParameter
+from authserver.protocol.instants import date_range
 from tests.fhir.builders import BASE
 
 

@@ -19,10 +19,10 @@ import pytest
 from authserver.fhir import demo_data
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
-from authserver.fhir.instants import date_range
 from authserver.fhir.loading import load_bundle
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.store.sql_store import SqlStore, open_store
+from authserver.protocol.instants import date_range
 from tests.fhir.builders import BASE
 
 fhirpathpy = pytest.importorskip("fhirpathpy", reason="fhirpathpy of the dev extra is not installed")
