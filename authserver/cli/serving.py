@@ -95,7 +95,9 @@ def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
     counts = tempfile.TemporaryDirectory(prefix="authserver-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts.name
     if role != "auth":
-        import authserver.cli.fhir_part  # noqa: F401 -- before the workers are forked, so that they share it
+        import authserver.cli.fhir_part  # before the workers are forked, so that they share it
+    if settings.workers > 1:
+        import authserver.adapters.jwks_http  # noqa: F401 -- the same; one worker alone loads it when it first fetches
     try:
         Supervisor(partial(_serve, role), listeners, drain_seconds=settings.drain_seconds).run(ready=ready)
     except WorkerFailed:
