@@ -168,7 +168,9 @@ def authlib_on_flask(folder: Path, keys: Sequence[BenchKey]) -> Iterator[Server]
 def _running(
     command: list[str], folder: Path, settings: Mapping[str, str], *, core: int | None, url: str
 ) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTHSERVER_")}
+    # Compiled files are kept as after an installation, where the second start finds them.
+    unwanted = ("AUTHSERVER_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     began = time.perf_counter()
     with (folder / "out").open("wb") as out, (folder / "log").open("wb") as log:
         process = subprocess.Popen(
