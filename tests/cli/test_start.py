@@ -9,7 +9,7 @@ from tests.cli.programs import environment
 from tests.postgres import PostgresCluster
 
 SELDOM = ("alembic", "authlib", "awscrt", "jsonpatch", "jsonschema", "psycopg", "requests", "urllib3", "yaml")
-# What a worker does, after its parent has prepared: the modules of a server are those of both.
+# What a worker does, after its parent has prepared, the schema's making included: a server's modules are those of both.
 START = f"""
 import json
 import sys
@@ -24,8 +24,7 @@ def loaded(folder: Path, **settings: str) -> list[str]:
     """Return which of the seldom needed libraries a start loads."""
     variables = environment(AUTHSERVER_DEV="true", AUTHSERVER_LOG_FORMAT="json", **settings)
     command = [sys.executable, "-c", START]
-    for _ in range(2):  # the first makes the schema, which takes Alembic
-        done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=True)
     found: list[str] = json.loads(done.stdout.splitlines()[-1])
     return found
 
