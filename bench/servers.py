@@ -84,6 +84,7 @@ def ours(
     base = f"http://127.0.0.1:{port}"
     settings = {"AUTHSERVER_LOG_FORMAT": "json", "PYTHONPATH": str(ROOT)}
     settings |= {"AUTHSERVER_CLIENT_FAILURES": "0", "AUTHSERVER_SOURCE_FAILURES": "0"}  # refusals are measured, too
+    settings |= {"MALLOC_MMAP_THRESHOLD_": "1048576"}  # as docs/deploy sets it
     settings |= {"AUTHSERVER_DATABASE_URL": database} if database else {}
     settings |= {} if audit else {"AUTHSERVER_AUDIT": "false"}
     command = [sys.executable, "-m", "authserver.cli", "serve", "auth", "--dev", "--port", str(port)]
