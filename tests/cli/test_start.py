@@ -8,7 +8,18 @@ from pathlib import Path
 from tests.cli.programs import environment
 from tests.postgres import PostgresCluster
 
-SELDOM = ("alembic", "authlib", "awscrt", "jsonpatch", "jsonschema", "psycopg", "requests", "urllib3", "yaml")
+SELDOM = (
+    "alembic",
+    "authlib",
+    "awscrt",
+    "jsonpatch",
+    "jsonschema",
+    "psycopg",
+    "requests",
+    "sqlalchemy.dialects.postgresql",
+    "urllib3",
+    "yaml",
+)
 # What a worker does, after its parent has prepared, the schema's making included: a server's modules are those of both.
 START = f"""
 import json
@@ -36,4 +47,7 @@ def test_a_start_on_sqlite_loads_no_library_that_it_does_not_use(tmp_path: Path)
 
 def test_a_start_on_postgresql_loads_its_driver(tmp_path: Path, postgres: PostgresCluster) -> None:
     """The positive control: the same look finds what is loaded."""
-    assert loaded(tmp_path, AUTHSERVER_DATABASE_URL=postgres.create_database()) == ["psycopg"]
+    assert loaded(tmp_path, AUTHSERVER_DATABASE_URL=postgres.create_database()) == [
+        "psycopg",
+        "sqlalchemy.dialects.postgresql",
+    ]
