@@ -7,9 +7,9 @@ from flask import Blueprint, Flask
 
 from authserver import clock
 from authserver.adapters.audit_log import LogAuditLog
-from authserver.adapters.fast_signatures import signature_check
+from authserver.adapters.fast_signatures import LateSignatureCheck
 from authserver.adapters.jwks_cache import JwksCache
-from authserver.adapters.jwks_http import JwksHttp
+from authserver.adapters.jwks_late import LateJwksHttp
 from authserver.adapters.jwks_metering import MeteredFetcher
 from authserver.adapters.key_files import open_signer
 from authserver.adapters.receipt_writer import ReceiptWriter
@@ -90,7 +90,7 @@ def open_parts(settings: Settings, *, meter: Meter | None = None) -> Parts:
         audit_log=LogAuditLog(),
         receipt_log=ReceiptWriter(stores.receipts),
         decision_log=ReceiptWriter(stores.decisions, kind="decisions"),
-        check_signature=signature_check(),
+        check_signature=LateSignatureCheck(),
     )
 
 
@@ -226,5 +226,5 @@ def _jwks_cache(settings: Settings, meter: Meter) -> JwksCache:
         return parse_document(document, rules=rules.keys)
 
     ca_file = None if settings.jwks_ca_file is None else str(settings.jwks_ca_file)
-    fetcher = MeteredFetcher(JwksHttp(rules.jwks_urls, ca_file=ca_file), meter.jwks_fetch)
+    fetcher = MeteredFetcher(LateJwksHttp(rules.jwks_urls, ca_file=ca_file), meter.jwks_fetch)
     return JwksCache(fetcher, parse, max_suspects=MAX_WAITING_FOR_SLOW_HOSTS)

@@ -84,6 +84,7 @@ def ours(
     base = f"http://127.0.0.1:{port}"
     settings = {"AUTHSERVER_LOG_FORMAT": "json", "PYTHONPATH": str(ROOT)}
     settings |= {"AUTHSERVER_CLIENT_FAILURES": "0", "AUTHSERVER_SOURCE_FAILURES": "0"}  # refusals are measured, too
+    settings |= {"MALLOC_MMAP_THRESHOLD_": "1048576"}  # as docs/deploy sets it
     settings |= {"AUTHSERVER_DATABASE_URL": database} if database else {}
     settings |= {} if audit else {"AUTHSERVER_AUDIT": "false"}
     command = [sys.executable, "-m", "authserver.cli", "serve", "auth", "--dev", "--port", str(port)]
@@ -168,7 +169,9 @@ def authlib_on_flask(folder: Path, keys: Sequence[BenchKey]) -> Iterator[Server]
 def _running(
     command: list[str], folder: Path, settings: Mapping[str, str], *, core: int | None, url: str
 ) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTHSERVER_")}
+    # Compiled files are kept as after an installation, where the second start finds them.
+    unwanted = ("AUTHSERVER_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     began = time.perf_counter()
     with (folder / "out").open("wb") as out, (folder / "log").open("wb") as log:
         process = subprocess.Popen(

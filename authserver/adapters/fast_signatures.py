@@ -1,7 +1,7 @@
 """ES384 signatures by AWS-LC where the extra `fast` is installed: the other library takes more than twice as long.
 
 What makes a JWS strict stays in `protocol.jose`; only the arithmetic is another. It is used after it has answered a few
-questions at the start as `cryptography` does, and whenever it fails to answer `cryptography` is asked.
+questions as `cryptography` does, and whenever it fails to answer `cryptography` is asked.
 """
 
 import hashlib
@@ -43,6 +43,28 @@ def signature_check(*, install: Callable[[], Any] | None = None) -> SignatureChe
         structlog.get_logger().error("fast_signatures_refused", questions=wrong)
         return jose.check_signature
     return check
+
+
+class LateSignatureCheck:
+    """The fastest check that can be trusted here, found at the first ES384 signature. Safe for use by several threads.
+
+    Loading the library and asking it take some 40 ms, which a start without such clients need not spend.
+    """
+
+    def __init__(self, *, find: Callable[[], SignatureCheck] = signature_check) -> None:
+        self._find, self._lock = find, Lock()
+        self._found: SignatureCheck | None = None
+
+    def __call__(self, jws: UnverifiedJws, key: AnyPublicKey) -> None:
+        """Check the signature; raises InvalidJws (`signature_invalid`)."""
+        check = self._check() if jws.algorithm == "ES384" else jose.check_signature
+        check(jws, key)
+
+    def _check(self) -> SignatureCheck:
+        with self._lock:
+            if self._found is None:
+                self._found = self._find()
+            return self._found
 
 
 class FastSignatures:

@@ -8,6 +8,7 @@ import secrets
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from authserver import app as auth_app
@@ -17,6 +18,7 @@ from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.revision import current_revision, is_current
 from authserver.adapters.sql.safe_server import require_safe_server
 from authserver.app import Parts
+from authserver.cli.apart import apart
 from authserver.cli.configuration import Configuration, Role
 from authserver.cli.failures import Failure, WrongSettings
 from authserver.errors import InvalidResource, Issue
@@ -83,12 +85,19 @@ def _upgrade(settings: Settings) -> None:
     try:
         if is_current(engine):
             return
-        if settings.dev or current_revision(engine) is None:
-            from authserver.adapters.sql.schema import upgrade  # it loads what few starts need
-
-            upgrade(engine)
-        else:
+        if not settings.dev and current_revision(engine) is not None:
             raise Failure("The database has another schema than this version needs: run `authserver db upgrade`.")
+    finally:
+        engine.dispose()
+    apart(partial(_migrate, settings.database_url))  # what migrates is large, and the server has no use for it
+
+
+def _migrate(database_url: str) -> None:
+    from authserver.adapters.sql.schema import upgrade
+
+    engine = open_engine(database_url)
+    try:
+        upgrade(engine)
     finally:
         engine.dispose()
 

@@ -1,11 +1,17 @@
 """What commands print: a table on a terminal, plain columns in a pipe, JSON when asked. Progress goes to stderr."""
 
 import json
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, Literal
 
 import click
+
+_GAP = "  "
+_NARROWEST = 12
 
 
 def is_terminal(stream: Literal["stdout", "stderr"] = "stdout") -> bool:
@@ -22,7 +28,9 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows under their columns. In a pipe: tabs between, a heading line, nothing cut short."""
     texts = [[str(value) for value in row] for row in rows]
     if is_terminal():
-        _table(columns, texts)
+        heading, *lines = table(columns, texts, width=shutil.get_terminal_size().columns)
+        click.secho(heading, bold=True)
+        click.echo("".join(f"{line}\n" for line in lines), nl=False)
         return
     for row in [[column.upper() for column in columns], *texts]:
         click.echo("\t".join(" ".join(value.split()) for value in row))
@@ -35,12 +43,23 @@ def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:
         click.echo(f"{name:<{width}}  {value}")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> Iterator[str]:
+    """Yield the lines of a table: no wider than `width` characters, as long as no column gets very narrow.
 
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    Console().print(table)  # minds NO_COLOR by itself
+    What does not fit into its column goes on below; nothing is cut short.
+    """
+    lines = [columns, *rows]
+    widths = _widths(lines, width)
+    for line in lines:
+        cells = [textwrap.wrap(text, size, break_on_hyphens=False) for text, size in zip(line, widths, strict=True)]
+        for parts in zip_longest(*cells, fillvalue=""):
+            yield _GAP.join(f"{part:<{size}}" for part, size in zip(parts, widths, strict=True)).rstrip()
+
+
+def _widths(lines: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Return how wide each column is: as its widest text, the widest ones narrowed until all fit."""
+    widths = [max(1, *map(len, texts)) for texts in zip(*lines, strict=True)]
+    left = width - len(_GAP) * (len(widths) - 1)
+    while sum(widths) > left and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return widths

@@ -35,6 +35,9 @@ def serve(part: Literal["auth", "fhir"] | None, **overrides: Any) -> None:
 
     `auth` is the authorization server alone, `fhir` the FHIR layer alone, which asks about tokens over HTTP.
     """
+    import gc
+
+    gc.disable()  # what is loaded now stays: the supervisor goes through it once, before it starts workers
     from authserver.cli import configuration, first_start, logs, serving
 
     serving.exit_at_signals(0)  # until the supervisor takes them

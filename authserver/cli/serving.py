@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -94,8 +94,7 @@ def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
     listeners = _for_each(_inherited(), settings.workers) or [_listener(settings) for _ in range(settings.workers)]
     counts = tempfile.TemporaryDirectory(prefix="authserver-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts.name
-    if role != "auth":
-        import authserver.cli.fhir_part  # noqa: F401 -- before the workers are forked, so that they share it
+    _load_for_workers(settings, role)
     try:
         Supervisor(partial(_serve, role), listeners, drain_seconds=settings.drain_seconds).run(ready=ready)
     except WorkerFailed:
@@ -104,6 +103,18 @@ def run(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
         counts.cleanup()
         for listener in listeners:
             listener.close()
+
+
+def _load_for_workers(settings: Settings, role: Role) -> None:
+    """Load what workers need and nothing has loaded yet, so that they share its memory."""
+    if role != "auth":
+        import authserver.cli.fhir_part
+    if settings.metrics != "off":
+        import authserver.adapters.metrics
+    if settings.workers > 1:
+        import authserver.adapters.jwks_http  # noqa: F401 -- one worker alone loads it when it first fetches
+    with suppress(ImportError):  # uvicorn's loop="auto" does without, too
+        import uvloop  # noqa: F401
 
 
 def _listener(settings: Settings) -> socket.socket:

@@ -6,8 +6,6 @@ What is ours, or never in a body, cannot be patched: the id, the type, the meta 
 from collections.abc import Mapping
 from typing import Any
 
-import jsonpatch
-
 from authserver.errors import BadRequest, InvalidResource, Issue
 from authserver.protocol import strict_json
 from authserver.protocol.render import encode
@@ -65,6 +63,8 @@ def _applied(body: Any, operation: Mapping[str, Any], index: int) -> dict[str, A
     for name in ("path", "from"):
         if name in operation:
             _require_open(operation[name], index)
+    import jsonpatch  # of use to a PATCH alone
+
     try:
         patched = jsonpatch.JsonPatch([operation]).apply(body)
     except jsonpatch.JsonPatchTestFailed:

@@ -16,7 +16,6 @@ from authserver.protocol.policy_rules import (
     Matcho,
     Rule,
 )
-from authserver.protocol.policy_schema import compile_schema
 
 ENGINES = (ALLOW, MATCHO, JSON_SCHEMA, COMPLEX)
 _CONDITIONS_OF = {ALLOW: (), MATCHO: ("matcho",), JSON_SCHEMA: ("schema",), COMPLEX: ("and", "or")}
@@ -67,6 +66,8 @@ class _Reader:
             node, issues = compile_pattern(body.get(name), path=f"{path}.{name}")
             self.issues.extend(issues)
             return Matcho(node)
+        from authserver.protocol.policy_schema import compile_schema  # few policies need it, and it is large
+
         schema, issues = compile_schema(body.get(name), path=f"{path}.{name}")
         self.issues.extend(issues)
         return None if schema is None else JsonSchema(schema)

@@ -6,12 +6,14 @@ denies.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from authserver.protocol import matcho
 from authserver.protocol.matcho_values import Mismatch
 from authserver.protocol.policy_request import Case
-from authserver.protocol.policy_schema import Schema
+
+if TYPE_CHECKING:
+    from authserver.protocol.policy_schema import Schema
 
 ALLOW, MATCHO, JSON_SCHEMA, COMPLEX = "allow", "matcho", "json-schema", "complex"
 
@@ -85,7 +87,7 @@ class Matcho:
 class JsonSchema:
     """The request without its empty members is valid."""
 
-    schema: Schema
+    schema: "Schema"
     engine: ClassVar[str] = JSON_SCHEMA
 
     def allows(self, case: Case) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authserver.errors import InvalidResource, Issue
-from authserver.protocol import strict_json, strict_yaml
+from authserver.protocol import strict_json
 from authserver.protocol.client import RESOURCE_ID
 
 MAX_BYTES = 1_048_576
@@ -40,11 +40,22 @@ def parse(data: bytes, *, name: str) -> Any:
 
     Raises InvalidResource with one issue that says why it is none.
     """
+    return _from_json(data) if name.endswith(".json") else _from_yaml(data)
+
+
+def _from_json(data: bytes) -> Any:
     try:
-        if name.endswith(".json"):
-            return strict_json.loads(data)
+        return strict_json.loads(data)
+    except strict_json.MalformedJson as error:
+        raise InvalidResource((Issue("", str(error), "structure"),)) from error
+
+
+def _from_yaml(data: bytes) -> Any:
+    from authserver.protocol import strict_yaml  # most servers never read any
+
+    try:
         return strict_yaml.loads(data, max_bytes=MAX_BYTES)
-    except (strict_json.MalformedJson, strict_yaml.MalformedYaml) as error:
+    except strict_yaml.MalformedYaml as error:
         raise InvalidResource((Issue("", str(error), "structure"),)) from error
 
 

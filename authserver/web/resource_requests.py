@@ -14,7 +14,7 @@ from authserver.errors import (
     UnsupportedMediaType,
     VersionConflict,
 )
-from authserver.protocol import strict_json, strict_yaml
+from authserver.protocol import strict_json
 from authserver.protocol.client import RESOURCE_ID
 from authserver.services.authorization import Authorization, Caller
 from authserver.services.ports import CLIENT
@@ -81,6 +81,8 @@ def parsed_json(resource_type: str) -> Any:
 
 
 def _parsed_yaml(resource_type: str) -> Any:
+    from authserver.protocol import strict_yaml  # most servers never read any
+
     try:
         return strict_yaml.loads(request.get_data(cache=False))
     except strict_yaml.DuplicateKey as error:

@@ -4,7 +4,6 @@ import json
 
 from flask import Blueprint, Response, request
 
-from authserver.protocol import strict_yaml
 from authserver.web.resource_requests import JSON_TYPES, YAML_TYPES
 
 
@@ -21,6 +20,8 @@ def _preferred(response: Response) -> Response:
     # In this order: who takes anything gets JSON.
     wanted = request.accept_mimetypes.best_match([*JSON_TYPES, *YAML_TYPES])
     if wanted in YAML_TYPES:
+        from authserver.protocol import strict_yaml  # most servers never write any
+
         response.set_data(strict_yaml.dumps(json.loads(response.get_data())))
         response.content_type = f"{wanted}; charset=utf-8"
     return response

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from authserver.adapters.fast_signatures import FastSignatures, signature_check
+from authserver.adapters.fast_signatures import FastSignatures, LateSignatureCheck, signature_check
 from authserver.errors import InvalidJws
 from authserver.protocol import jose
 from authserver.protocol.jose import AnyPublicKey, SignatureCheck, UnverifiedJws
@@ -160,3 +160,34 @@ def test_a_p384_signature_in_der_is_refused(fast: SignatureCheck) -> None:
 
     assert decode_dss_signature(der)
     assert verdict(fast, replace(jws, signature=der), public) == "signature_invalid"
+
+
+class Finder:
+    """Counts how often the fastest check was looked for."""
+
+    def __init__(self) -> None:
+        self.looked = 0
+
+    def __call__(self) -> SignatureCheck:
+        self.looked += 1
+        return signature_check()
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "PS384", "ES256", "ES512", "EdDSA"])
+def test_the_other_library_is_not_looked_for_without_es384(algorithm: str) -> None:
+    find = Finder()
+    jws, public = signed(algorithm)
+
+    found = [verdict(LateSignatureCheck(find=find), jws, key) for key in (public, signed(algorithm, "key-2")[1])]
+
+    assert (found, find.looked) == (["verified", "signature_invalid"], 0)
+
+
+def test_the_other_library_is_looked_for_once() -> None:
+    find = Finder()
+    check = LateSignatureCheck(find=find)
+    jws, public = signed()
+
+    found = [verdict(check, jws, key) for key in (public, signed(kid="key-2")[1], public)]
+
+    assert (found, find.looked) == (["verified", "signature_invalid", "verified"], 1)

@@ -7,10 +7,10 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedIndex
 
 from authserver.adapters.sql.engine import open_engine
+from authserver.adapters.sql.partial_indexes import COMPLETE
 from authserver.adapters.sql.revision import current_revision, is_current
 from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
-from authserver.adapters.sql.tables import metadata
 from authserver.errors import StorageUnavailable
 
 
@@ -20,7 +20,7 @@ def test_migrated_schema_is_the_schema_of_the_tables(database_url: str) -> None:
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        differences = compare_metadata(context, metadata)
+        differences = compare_metadata(context, COMPLETE)
     engine.dispose()
 
     assert differences == []
@@ -34,8 +34,8 @@ def test_migrated_columns_and_constraints_are_those_of_the_tables(database_url: 
         by_migration = _definition(connection)
         connection.rollback()
     with migrated.begin() as connection:
-        metadata.drop_all(connection)
-        metadata.create_all(connection)
+        COMPLETE.drop_all(connection)
+        COMPLETE.create_all(connection)
     with migrated.connect() as connection:
         by_metadata = _definition(connection)
     migrated.dispose()
@@ -58,7 +58,7 @@ def _definition(connection: Connection) -> dict[str, tuple[object, ...]]:
             sorted(map(_index, found.get_indexes(table))),
             without_rowid.get(table),
         )
-        for table in metadata.tables
+        for table in COMPLETE.tables
     }
 
 
@@ -150,7 +150,7 @@ def test_used_jtis_are_purged_and_links_found_by_index(database_url: str) -> Non
 
     indexes = {
         (table, tuple(index["column_names"]))
-        for table in metadata.tables
+        for table in COMPLETE.tables
         for index in inspect(engine).get_indexes(table)
     }
     engine.dispose()

@@ -1,7 +1,8 @@
 """Client secrets: hashed with Argon2id, checked in full once, and remembered only when right."""
 
 import pytest
-from argon2 import extract_parameters
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import VerifyMismatchError
 from argon2.low_level import Type
 
 from authserver.adapters.secret_hashes import Argon2Hasher
@@ -91,6 +92,24 @@ def test_client_without_a_hash_costs_a_verification_each_time(hasher: Argon2Hash
 
     assert answers == [False, False]
     assert [secret for secret, _ in slow.verified] == [SECRET.encode()] * 2
+
+
+def test_client_without_a_hash_costs_what_a_real_hash_costs(
+    hasher: Argon2Hasher, slow: CountingHasher, argon2: Argon2Hasher
+) -> None:
+    """The hash of nobody is drawn, not computed: all that decides on the time is as in a real one."""
+    hasher.verify(SECRET, None)
+
+    found = extract_parameters(slow.verified[0][1])
+    assert (slow.hashed, found) == (0, extract_parameters(argon2.hash(SECRET)))
+
+
+def test_hash_of_nobody_is_computed_in_full(hasher: Argon2Hasher, slow: CountingHasher) -> None:
+    """A hash that the library could not read would be refused at once."""
+    hasher.verify(SECRET, None)
+
+    with pytest.raises(VerifyMismatchError):
+        PasswordHasher().verify(slow.verified[0][1], SECRET)
 
 
 def test_right_secret_is_verified_once(hasher: Argon2Hasher, slow: CountingHasher) -> None:

@@ -111,6 +111,18 @@ def test_the_image_takes_packages_by_hash_and_runs_as_nobody_in_particular() -> 
     assert "/readyz" in last
 
 
+def test_what_hashing_took_goes_back_to_the_system() -> None:
+    """docs/operations.md, "Memory": glibc reads the variable when the program starts."""
+    named = {name: "MALLOC_MMAP_THRESHOLD_=1048576" in text(name) for name in ("authserver.service", "Dockerfile")}
+
+    assert named == {"authserver.service": True, "Dockerfile": True}
+
+
+def test_the_image_holds_compiled_modules() -> None:
+    """Its user cannot write them, so that each start would compile the package anew."""
+    assert "python -m compileall -q" in text("Dockerfile")
+
+
 def test_what_is_copied_into_the_image_is_let_in() -> None:
     """Everything else stays out: keys, databases, secrets."""
     copied = {source for source in re.findall(r"^COPY (\S+) ", text("Dockerfile"), re.MULTILINE) if source[0] != "-"}

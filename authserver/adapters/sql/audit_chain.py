@@ -9,9 +9,8 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, bindparam, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from authserver.adapters.sql.database import insert_if_absent
+from authserver.adapters.sql.database import insert_if_absent, insert_into
 from authserver.adapters.sql.tables import audit_event, audit_head
 from authserver.protocol import audit_chain
 from authserver.protocol.audit_chain import GENESIS, Head
@@ -106,6 +105,5 @@ def locked_head(connection: Connection) -> Head:
 def write_head(connection: Connection, values: dict[str, object]) -> None:
     """Write these columns of the head, which this transaction has locked."""
     first = {"name": NAME, "sequence": 0, "hash": GENESIS, "pruned_sequence": 0, "pruned_hash": GENESIS}
-    dialect = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = dialect(audit_head).values(first | values)
+    statement = insert_into(audit_head, connection.dialect).values(first | values)
     connection.execute(statement.on_conflict_do_update(index_elements=[audit_head.c.name], set_=values))

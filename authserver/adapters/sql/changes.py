@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from authserver.adapters.sql.database import Database
+from authserver.adapters.sql.database import Database, insert_into
 from authserver.adapters.sql.engine import is_sqlite
 from authserver.adapters.sql.nearby import FileReader
 from authserver.adapters.sql.tables import registry_change
@@ -38,8 +37,7 @@ _NUMBER = select(registry_change.c.number).where(registry_change.c.name == bindp
 def count_change(connection: Connection) -> int:
     """Count a change in the transaction that makes it; return its number."""
     first = {"name": _REGISTRY, "number": 1}
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(registry_change).values(first)
+    statement = insert_into(registry_change, connection.dialect).values(first)
     counted = statement.on_conflict_do_update(
         index_elements=[registry_change.c.name], set_={"number": registry_change.c.number + 1}
     )

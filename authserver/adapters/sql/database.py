@@ -6,13 +6,16 @@ On SQLite the writers of a process take turns.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Dialect, Engine, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from authserver.adapters.sql.engine import WAIT_SECONDS, is_sqlite, reading_view, storage_errors
 from authserver.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 
 class Database:
@@ -83,8 +86,15 @@ class Database:
         self._engine.dispose()
 
 
-def insert_if_absent(table: Table, dialect: Dialect) -> sqlite.Insert | postgresql.Insert:
-    """Return an INSERT that does nothing when the key is taken."""
+def insert_into(table: Table, dialect: Dialect) -> "sqlite.Insert | postgresql.Insert":
+    """Return an INSERT that may say what it does when the key is taken."""
     if dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
+        return sqlite.insert(table)
+    from sqlalchemy.dialects.postgresql import insert  # loaded with its engine; SQLite has no use for it
+
+    return insert(table)
+
+
+def insert_if_absent(table: Table, dialect: Dialect) -> "sqlite.Insert | postgresql.Insert":
+    """Return an INSERT that does nothing when the key is taken."""
+    return insert_into(table, dialect).on_conflict_do_nothing()

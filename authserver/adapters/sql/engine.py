@@ -4,19 +4,16 @@ Every SQLAlchemy error leaves this package as StorageUnavailable, through storag
 """
 
 import os
-import select
 import sqlite3
+import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, InvalidatePoolError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from authserver.adapters.sql.one_server import require_version
 from authserver.errors import StorageUnavailable
@@ -27,38 +24,11 @@ POOL_SIZE = 16
 WAIT_SECONDS = 5
 """How long anything waits by default: for a connection of the pool, a lock, a statement. Then the answer is 503."""
 
-CONNECT_SECONDS = 3
-_IDLE_SECONDS = 1.0
-# Whatever the server's own defaults are: each statement sees what was committed before it (claims rely on that), and a
-# commit is durable before it returns.
-_DURABLE = (
-    "SELECT set_config('default_transaction_isolation', 'read committed', false),"
-    " set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
-)
 _READ_ONLY = {"authserver_no_transaction": True}
 
 
 class DatabaseUrlError(ValueError):
     """The database URL is not one that this server can use; the message says why, without a password."""
-
-
-class _DeadlineConnection(psycopg.Connection[Any]):
-    """A connection that gives up on a server which no longer answers, though its kernel still does.
-
-    `statement_timeout` is kept by the server, so a frozen server never reports it. The wait is then cut
-    off here and the connection closed, because what is still under way on it cannot be known.
-    """
-
-    limit_seconds: float | None = None
-
-    def wait(self, gen: Generator[Any, Any, Any], interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for the server to answer, `limit_seconds` at most."""
-        try:
-            return super().wait(gen, interval, self.limit_seconds if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-                self.pgconn.finish()
-            raise
 
 
 def open_engine(database_url: str, *, wait_seconds: int = WAIT_SECONDS) -> Engine:
@@ -77,7 +47,9 @@ def open_engine(database_url: str, *, wait_seconds: int = WAIT_SECONDS) -> Engin
     if backend == "sqlite":
         return _open_sqlite(url, wait_seconds)
     if backend == "postgresql":
-        return _open_postgresql(url, wait_seconds)
+        from authserver.adapters.sql.postgresql import open_postgresql  # its driver is of no use to a SQLite file
+
+        return open_postgresql(url, wait_seconds)
     raise DatabaseUrlError(f"No database is known by {backend!r}; use sqlite:////path or postgresql://host/name.")
 
 
@@ -86,8 +58,7 @@ def storage_errors() -> Iterator[None]:
     """Turn every error of the database library into StorageUnavailable."""
     try:
         yield
-    # sqlite3 has no error of its own for an integer too large
-    except (SQLAlchemyError, sqlite3.Error, psycopg.Error, OverflowError) as error:
+    except _library_errors() as error:
         raise StorageUnavailable(detail=_first_line(error)) from error
 
 
@@ -99,6 +70,13 @@ def reading_view(engine: Engine) -> Engine:
 def is_sqlite(engine: Engine) -> bool:
     """Say whether the database is SQLite; if not, it is PostgreSQL."""
     return engine.dialect.name == "sqlite"
+
+
+def _library_errors() -> tuple[type[Exception], ...]:
+    """Return what the library and the drivers raise; psycopg nothing before open_postgresql(), which loads it."""
+    psycopg = sys.modules.get("psycopg")
+    drivers: tuple[type[Exception], ...] = (sqlite3.Error,) if psycopg is None else (sqlite3.Error, psycopg.Error)
+    return SQLAlchemyError, OverflowError, *drivers  # sqlite3 has no error of its own for an integer too large
 
 
 def _first_line(error: Exception) -> str:
@@ -121,7 +99,7 @@ def _open_sqlite(url: URL, wait_seconds: int) -> Engine:
         connect_args={"timeout": 0},  # seconds; _prepare_sqlite() sets the real one
     )
     event.listen(engine, "connect", partial(_prepare_sqlite, wait_seconds=wait_seconds))
-    event.listen(engine, "begin", partial(_begin, "BEGIN IMMEDIATE"))
+    event.listen(engine, "begin", partial(begin, "BEGIN IMMEDIATE"))
     return engine
 
 
@@ -136,7 +114,7 @@ def _create_private(path: str) -> None:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object, *, wait_seconds: int) -> None:
-    connection.isolation_level = None  # transactions begin where _begin() says, nowhere else
+    connection.isolation_level = None  # transactions begin where begin() says, nowhere else
     _switch_to_wal(connection, deadline=time.monotonic() + wait_seconds)
     connection.execute(f"PRAGMA busy_timeout = {wait_seconds * 1000}")
     connection.execute("PRAGMA synchronous = FULL")  # NORMAL loses the last commits at power loss
@@ -162,83 +140,7 @@ def _is_busy(error: sqlite3.OperationalError) -> bool:
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _begin(statement: str, connection: Connection) -> None:
+def begin(statement: str, connection: Connection) -> None:
     """Begin a transaction; the drivers are told not to, because they would do it at the wrong time or too often."""
     if _READ_ONLY.keys().isdisjoint(connection.get_execution_options()):
         connection.exec_driver_sql(statement)
-
-
-def _open_postgresql(url: URL, wait_seconds: int) -> Engine:
-    settings = {name: value for name, value in _timeouts(wait_seconds).items() if name not in url.query}
-    engine = create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=wait_seconds,
-        hide_parameters=True,
-        connect_args={"autocommit": True, **settings},
-    )
-    event.listen(engine, "do_connect", partial(_connect_postgresql, wait_seconds=wait_seconds))
-    event.listen(engine, "begin", partial(_begin, "BEGIN ISOLATION LEVEL READ COMMITTED"))
-    event.listen(engine, "checkin", _note_use)
-    event.listen(engine, "checkout", _require_alive)
-    return engine
-
-
-def _note_use(_connection: object, record: ConnectionPoolEntry) -> None:
-    record.info["used_at"] = time.monotonic()
-
-
-def _require_alive(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _proxy: object) -> None:
-    """Ask a connection whether it still works if there is reason to doubt it; if it does not, the pool makes new ones.
-
-    Asking at every use would cost a round trip per request. A server that ended has closed the socket, and a
-    socket that is closed, or that something unasked arrived on, can be read.
-    """
-    used_at = record.info.get("used_at")
-    if used_at is None:  # just connected
-        return
-    if time.monotonic() - used_at < _IDLE_SECONDS and not _is_readable(connection.fileno()):
-        return
-    try:
-        connection.execute("SELECT 1")
-    except psycopg.Error as error:
-        raise InvalidatePoolError from error
-
-
-def _is_readable(descriptor: int) -> bool:
-    poll = select.poll()  # select() itself fails for descriptors over 1,023
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _timeouts(wait_seconds: int) -> dict[str, Any]:
-    """Return libpq settings (milliseconds unless said) that make a dead or stuck server an error in seconds."""
-    wait = wait_seconds * 1000
-    return {
-        "connect_timeout": CONNECT_SECONDS,  # seconds
-        "tcp_user_timeout": wait,
-        "keepalives_idle": wait_seconds,  # seconds
-        "keepalives_interval": 1,  # seconds
-        "keepalives_count": 3,
-        "options": f"-c statement_timeout={wait} -c lock_timeout={wait}"
-        f" -c idle_in_transaction_session_timeout={2 * wait}",
-    }
-
-
-def _connect_postgresql(
-    _dialect: object,
-    _record: object,
-    arguments: list[Any],
-    parameters: dict[str, Any],
-    *,
-    wait_seconds: int,
-) -> psycopg.Connection[Any]:
-    connection = _DeadlineConnection.connect(*arguments, **parameters)
-    connection.limit_seconds = wait_seconds + 1.0  # the server's own timeout comes first
-    try:
-        connection.execute(_DURABLE)
-    except BaseException:
-        connection.close()
-        raise
-    return connection

@@ -7,13 +7,15 @@ missing, so every assertion and token of before is refused - unless the standby 
 
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import Engine, event
 
 from authserver import clock
 from authserver.adapters.sql.engine import is_sqlite
+
+if TYPE_CHECKING:
+    import psycopg
 
 # The name of the WAL file begins with the timeline. pg_control_checkpoint() would tell it only after the first
 # checkpoint that follows a promotion, which may be minutes later.
@@ -67,18 +69,18 @@ class FailoverFence:
         if not is_sqlite(engine):
             event.listen(engine, "connect", self._on_connect)
 
-    def _on_connect(self, connection: psycopg.Connection[Any], _record: object) -> None:
+    def _on_connect(self, connection: "psycopg.Connection[Any]", _record: object) -> None:
         try:
             self._admit(connection)
         except BaseException:
             connection.close()
             raise
 
-    def _admit(self, connection: psycopg.Connection[Any]) -> None:
+    def _admit(self, connection: "psycopg.Connection[Any]") -> None:
         name, in_recovery, synchronous = _one(connection, _ERA_SQL)
         era = _Era(name, synchronous)
         if in_recovery:  # its connections outlive a promotion, so none may be kept from before it
-            raise psycopg.OperationalError("PostgreSQL is a standby")
+            raise _unusable("PostgreSQL is a standby")
         if era == self._admitted:
             return
         with self._lock:
@@ -88,7 +90,7 @@ class FailoverFence:
                 self._confirm(connection, era)
             self._admitted = era
 
-    def _confirm(self, connection: psycopg.Connection[Any], era: _Era) -> None:
+    def _confirm(self, connection: "psycopg.Connection[Any]", era: _Era) -> None:
         """Compare with what is recorded, one process at a time, and record."""
         connection.execute(_FIRST_SQL, (era.name, era.synchronous))
         recorded = _Era(*_one(connection, _RECORDED_SQL))
@@ -101,14 +103,20 @@ class FailoverFence:
                 self._refuse_what_was_before(connection, clock.now())
         connection.execute(_RECORD_SQL, (era.name, era.synchronous))
 
-    def _refuse_what_was_before(self, connection: psycopg.Connection[Any], now: int) -> None:
+    def _refuse_what_was_before(self, connection: "psycopg.Connection[Any]", now: int) -> None:
         # One more second: a mark refuses what is before it.
         connection.execute(_RAISE_SQL, ("failover", now + self._assertion_seconds + 1))
         connection.execute(_RAISE_SQL, ("revoked_jti", now + self._token_seconds + 1))
 
 
-def _one(connection: psycopg.Connection[Any], statement: str) -> tuple[Any, ...]:
+def _one(connection: "psycopg.Connection[Any]", statement: str) -> tuple[Any, ...]:
     row: tuple[Any, ...] | None = connection.execute(statement.encode()).fetchone()
     if row is None:
-        raise psycopg.OperationalError("PostgreSQL did not say which life it is in")
+        raise _unusable("PostgreSQL did not say which life it is in")
     return row
+
+
+def _unusable(why: str) -> Exception:
+    from psycopg import OperationalError  # loaded by whoever made the connection; SQLite has no use for it
+
+    return OperationalError(why)

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from authserver.adapters.sql.database import Database
+from authserver.adapters.sql.database import Database, insert_into
 from authserver.adapters.sql.tables import api_key_use
 
 _LAST = select(api_key_use).where(api_key_use.c.id.in_(bindparam("of_ids", expanding=True)))
@@ -16,8 +15,7 @@ class SqlKeyUseStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        insert = sqlite.insert if database.dialect.name == "sqlite" else postgresql.insert
-        added = insert(api_key_use)
+        added = insert_into(api_key_use, database.dialect)
         self._mark = added.on_conflict_do_update(
             index_elements=[api_key_use.c.id],
             set_={"last_used": added.excluded.last_used},

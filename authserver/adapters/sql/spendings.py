@@ -4,9 +4,8 @@ import json
 from collections.abc import Mapping
 
 from sqlalchemy import bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from authserver.adapters.sql.database import Database
+from authserver.adapters.sql.database import Database, insert_into
 from authserver.adapters.sql.tables import spending
 
 Spent = Mapping[str, Mapping[str, int]]
@@ -20,8 +19,7 @@ class SqlSpendingBoard:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        insert = sqlite.insert if database.dialect.name == "sqlite" else postgresql.insert
-        added = insert(spending)
+        added = insert_into(spending, database.dialect)
         self._publish = added.on_conflict_do_update(
             index_elements=[spending.c.member], set_={"at": added.excluded.at, "rounds": added.excluded.rounds}
         )

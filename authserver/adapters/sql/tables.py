@@ -187,20 +187,6 @@ audit_event = Table(
     PrimaryKeyConstraint("sequence", name="pk_audit_event"),
     Index("ix_audit_event_at", "at"),
     Index("ix_audit_event_agent", "agent", "sequence"),
-    Index(
-        "ix_audit_event_entity",
-        "entity",
-        "sequence",
-        sqlite_where=text("entity IS NOT NULL"),
-        postgresql_where=text("entity IS NOT NULL"),
-    ),
-    Index(
-        "ix_audit_event_tenant",
-        "tenant",
-        "sequence",
-        sqlite_where=text("tenant IS NOT NULL"),
-        postgresql_where=text("tenant IS NOT NULL"),
-    ),
 )
 
 # One row: where the chain ends and where it begins. It is locked by whoever appends.

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from authserver.adapters.sql.tables import metadata
+from authserver.adapters.sql.partial_indexes import COMPLETE
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(connection=context.config.attributes["connection"], target_metadata=COMPLETE)
 context.run_migrations()

@@ -11,6 +11,12 @@ depends_on = None
 
 def upgrade() -> None:
     """Create the three tables."""
+    _create_events()
+    _create_head()
+    _create_checkpoints()
+
+
+def _create_events() -> None:
     by_code_point = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
     op.create_table(
         "audit_event",
@@ -34,6 +40,9 @@ def upgrade() -> None:
         given = sa.text(f"{column} IS NOT NULL")
         columns = [column, "sequence"]
         op.create_index(f"ix_audit_event_{column}", "audit_event", columns, sqlite_where=given, postgresql_where=given)
+
+
+def _create_head() -> None:
     op.create_table(
         "audit_head",
         sa.Column("name", sa.String(16), nullable=False),
@@ -43,6 +52,9 @@ def upgrade() -> None:
         sa.Column("pruned_hash", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_audit_head"),
     )
+
+
+def _create_checkpoints() -> None:
     op.create_table(
         "audit_checkpoint",
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
