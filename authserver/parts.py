@@ -22,6 +22,7 @@ from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
 from authserver.services.key_health import KeyHealth, Unwatched
 from authserver.services.limits import Limits
+from authserver.services.live_tokens import LiveTokens
 from authserver.services.notes import KeyUseStore, SpendingBoard
 from authserver.services.policy_decisions import DecisionLog, Decisions, DecisionStore
 from authserver.services.policy_trial import PolicyTrial
@@ -133,6 +134,7 @@ class Services:
     limits: Limits
     validation: Validation
     key_health: KeyHealth
+    live_tokens: LiveTokens
     policy_trial: PolicyTrial
     decisions: Decisions
     access_evaluation: AccessEvaluation

@@ -33,6 +33,7 @@ from authserver.services.key_health import KeyHealth
 from authserver.services.key_uses import KeyUses
 from authserver.services.limit_exchange import LimitExchange
 from authserver.services.limits import LimitRules, Limits
+from authserver.services.live_tokens import LiveTokens
 from authserver.services.policy_decisions import Decisions, Samples
 from authserver.services.policy_trial import PolicyTrial
 from authserver.services.ports import (
@@ -81,12 +82,18 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         readiness=readiness(parts),
         validation=Validation(authentication.jwks_source, policy_advice=policy_lint.warnings),
         key_health=KeyHealth(authentication.jwks_source, parts.jwks_watch),
+        live_tokens=_live_tokens(settings, parts, audit.trail, revocations=revocations),
         policy_trial=PolicyTrial(registry, rules, settings.forward_fhir_bases),
         decisions=decisions,
         access_evaluation=_access_evaluation(settings, introspection),
         audit=audit,
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
+
+
+def _live_tokens(settings: Settings, parts: Parts, trail: AuditTrail, *, revocations: KeptRevocations) -> LiveTokens:
+    store, longest = parts.stores.audit, settings.max_token_lifetime
+    return LiveTokens(store, trail, revocations, parts.audit_log, longest=longest)
 
 
 def _access_evaluation(settings: Settings, introspection: TokenIntrospection) -> AccessEvaluation:
