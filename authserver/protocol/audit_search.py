@@ -63,6 +63,8 @@ def parse(pairs: Iterable[tuple[str, str]], *, tenant: str | None = None) -> Aud
     for name, value in pairs:
         if name in seen & _SINGLE:
             raise BadRequest(f"The parameter {name} may be there once.")
+        if "\0" in value:
+            raise BadRequest("No parameter may have a NUL in it.")  # PostgreSQL has no text with one
         seen.add(name)
         query = _with(query, name, value)
     return query
