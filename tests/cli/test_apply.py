@@ -10,7 +10,7 @@ from authserver.protocol import strict_yaml
 from tests.cli.conftest import Invoke
 from tests.cli.programs import Running
 
-SECRET = "a secret of eight or more"
+SECRET = "canary-secret of eight or more"
 
 
 def write(folder: str, **resources: Any) -> None:

@@ -17,7 +17,7 @@ from tests.keys import key
 
 PATH = f"/Client/{CLIENT_ID}/$tokens"
 REVOKE = f"/Client/{CLIENT_ID}/$revoke-token"
-SECRET = "a secret of eight or more"
+SECRET = "canary-secret of eight or more"
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from tests.builders import CLIENT_ID, JWKS_URI, ROOT_SECRET, client_resource, in
 from tests.http import Server, basic, bearer
 from tests.keys import key
 
-SECRET = "a secret of eight or more"
+SECRET = "canary-secret of eight or more"
 NO_POLICY = ("warning", "Client", "no AccessPolicy is linked to this client, so all its requests are refused")
 
 
