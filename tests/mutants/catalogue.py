@@ -1376,6 +1376,28 @@ MUTANTS: list[Mutant] = [
         ("any tenant's record", "G15", "AuditQuery(tenant=caller.tenant, sequence", "AuditQuery(sequence"),
     ),
     *_of(
+        "services/live_tokens.py",
+        "tests/web/test_live_tokens.py",
+        (
+            "another client's token ended",
+            "G01",
+            "query = AuditQuery(agent=client_id, events",
+            "query = AuditQuery(events",
+        ),
+        ("a former tenant's token ended", "G15", "jti=jti, tenant=registration.tenant, count", "jti=jti, count"),
+        ("a former tenant's tokens shown", "G15", 'if tenant in (None, found.said["tenant"])', "if True"),
+        ("tokens of a disabled client", "X5", 'stored.body.get("active") is not False', "True"),
+        ("expired tokens as live ones", "X5", 'and now < facts["exp"]', "and True"),
+        ("a former generation's tokens", "X50", "{stored.token_generation}.", ""),
+        (
+            "revoked tokens as live ones",
+            "X5",
+            'and not self.revocations.is_revoked(facts["jti"], expires_at=facts["exp"])',
+            "and True",
+        ),
+        ("a list without the audit", "X5", "if not self.audit.is_on:", "if False:"),
+    ),
+    *_of(
         "services/audit_verification.py",
         "tests/services/test_audit_trail.py",
         ("a foreign checkpoint", "X55", "if read and read[0] is None:", "if False:"),
