@@ -37,6 +37,7 @@ from authserver.web.direct_path import DirectPath, DirectPaths, Surroundings, Vi
 from authserver.web.health import health_blueprint
 from authserver.web.history import history_blueprint
 from authserver.web.introspect import IntrospectView, QuickIntrospectView, revocation_blueprint
+from authserver.web.live_tokens import live_tokens_blueprint
 from authserver.web.metrics import metrics_blueprint
 from authserver.web.policy_records import policy_records_blueprint
 from authserver.web.policy_tools import policy_tools_blueprint
@@ -174,6 +175,8 @@ def _register_registry(app: Flask, use: Services, *, issuer: str) -> None:
         use.registration, use.authorization, validation=use.validation, key_health=use.key_health
     )
     app.register_blueprint(speak_yaml(tools))
+    live = live_tokens_blueprint(use.live_tokens, use.registration, use.authorization, issuer=issuer)
+    app.register_blueprint(speak_yaml(live))
 
 
 def _register_policy_paths(app: Flask, use: Services, *, issuer: str) -> None:

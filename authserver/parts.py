@@ -17,11 +17,13 @@ from authserver.services.audit_reading import AuditReading
 from authserver.services.audit_trail import AuditStore, AuditTrail, AuditUpkeep
 from authserver.services.authorization import Authorization
 from authserver.services.claim_queue import ClaimQueue
+from authserver.services.client_key_uses import ClientKeyUses
 from authserver.services.diagnosis import Diagnosis
 from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
 from authserver.services.key_health import KeyHealth, Unwatched
 from authserver.services.limits import Limits
+from authserver.services.live_tokens import LiveTokens
 from authserver.services.notes import KeyUseStore, SpendingBoard
 from authserver.services.policy_decisions import DecisionLog, Decisions, DecisionStore
 from authserver.services.policy_trial import PolicyTrial
@@ -72,6 +74,10 @@ class Stores(Protocol):
     @property
     def key_uses(self) -> KeyUseStore:
         """When API keys were last used."""
+
+    @property
+    def client_key_uses(self) -> KeyUseStore:
+        """When the keys of clients were last used."""
 
     @property
     def spendings(self) -> SpendingBoard:
@@ -133,6 +139,8 @@ class Services:
     limits: Limits
     validation: Validation
     key_health: KeyHealth
+    client_key_uses: ClientKeyUses
+    live_tokens: LiveTokens
     policy_trial: PolicyTrial
     decisions: Decisions
     access_evaluation: AccessEvaluation

@@ -24,6 +24,7 @@ from authserver.services.audit_reading import AuditReading
 from authserver.services.audit_trail import AuditTrail, AuditUpkeep
 from authserver.services.authorization import Authorization
 from authserver.services.client_authentication import ClientAuthentication
+from authserver.services.client_key_uses import ClientKeyUses
 from authserver.services.diagnosis import Diagnosis
 from authserver.services.dynamic_registration import DynamicRegistration
 from authserver.services.forward_auth import ForwardAuth
@@ -33,6 +34,8 @@ from authserver.services.key_health import KeyHealth
 from authserver.services.key_uses import KeyUses
 from authserver.services.limit_exchange import LimitExchange
 from authserver.services.limits import LimitRules, Limits
+from authserver.services.live_tokens import LiveTokens
+from authserver.services.metering import Meter, NoMeter
 from authserver.services.policy_decisions import Decisions, Samples
 from authserver.services.policy_trial import PolicyTrial
 from authserver.services.ports import (
@@ -48,8 +51,8 @@ from authserver.services.validation import Validation
 from authserver.settings import Settings
 
 
-def build_services(settings: Settings, parts: Parts) -> Services:
-    """Wire the use cases from settings and adapters."""
+def build_services(settings: Settings, parts: Parts, *, meter: Meter | None = None) -> Services:
+    """Wire the use cases from settings and adapters; what they count themselves goes to the meter."""
     rules, stores = client_rules(settings), parts.stores
     registry = Registry(stores.resources, stores.changes, nearby=stores.nearby, rules=rules, audit_log=parts.audit_log)
     revocations = KeptRevocations(stores.revocations, stores.changes)
@@ -60,13 +63,11 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         settings, parts, registry, revocations=revocations, api_keys=api_keys, decisions=decisions, audit=audit.trail
     )
     limits = Limits(_limit_rules(settings))
-    authentication = _authentication(settings, parts, registry, limits=limits)
+    key_uses = ClientKeyUses(stores.client_key_uses)
+    authentication = _authentication(settings, parts, registry, limits=limits, uses=key_uses, meter=meter)
     registration = Registration(stores.resources, parts.hasher, parts.audit_log, rules, audit.trail)
     issuance = TokenIssuance(authentication, parts.signer, parts.audit_log, _issuance_rules(settings), audit.trail)
-    audiences = frozenset({settings.issuer, settings.fhir_base_url})
-    authorization = Authorization(
-        registry, introspection, authentication, parts.hasher, audiences=audiences, limits=limits
-    )
+    authorization = _authorization(settings, parts, introspection, authentication=authentication)
     return Services(
         registration=registration,
         issuance=issuance,
@@ -80,13 +81,20 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         dynamic_registration=_dynamic_registration(settings, parts, registration),
         readiness=readiness(parts),
         validation=Validation(authentication.jwks_source, policy_advice=policy_lint.warnings),
-        key_health=KeyHealth(authentication.jwks_source, parts.jwks_watch),
+        key_health=KeyHealth(authentication.jwks_source, parts.jwks_watch, key_uses),
+        client_key_uses=key_uses,
+        live_tokens=_live_tokens(settings, parts, audit.trail, revocations=revocations),
         policy_trial=PolicyTrial(registry, rules, settings.forward_fhir_bases),
         decisions=decisions,
         access_evaluation=_access_evaluation(settings, introspection),
         audit=audit,
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
+
+
+def _live_tokens(settings: Settings, parts: Parts, trail: AuditTrail, *, revocations: KeptRevocations) -> LiveTokens:
+    store, longest = parts.stores.audit, settings.max_token_lifetime
+    return LiveTokens(store, trail, revocations, parts.audit_log, longest=longest)
 
 
 def _access_evaluation(settings: Settings, introspection: TokenIntrospection) -> AccessEvaluation:
@@ -154,7 +162,9 @@ def readiness(parts: Parts, *, ticks: Callable[[], float] = clock.ticks) -> Read
     return Readiness(checks, ticks=ticks)
 
 
-def _authentication(settings: Settings, parts: Parts, registry: Registry, *, limits: Limits) -> ClientAuthentication:
+def _authentication(
+    settings: Settings, parts: Parts, registry: Registry, *, limits: Limits, uses: ClientKeyUses, meter: Meter | None
+) -> ClientAuthentication:
     audiences = frozenset({settings.issuer, settings.token_url, *settings.audience_aliases})
     return ClientAuthentication(
         registry,
@@ -164,7 +174,17 @@ def _authentication(settings: Settings, parts: Parts, registry: Registry, *, lim
         algorithms=settings.assertion_algorithms,
         check_signature=parts.check_signature,
         limits=limits,
+        key_uses=uses,
+        meter=meter or NoMeter(),
     )
+
+
+def _authorization(
+    settings: Settings, parts: Parts, introspection: TokenIntrospection, *, authentication: ClientAuthentication
+) -> Authorization:
+    registry, limits = authentication.registry, authentication.limits
+    audiences = frozenset({settings.issuer, settings.fhir_base_url})
+    return Authorization(registry, introspection, authentication, parts.hasher, audiences=audiences, limits=limits)
 
 
 def _limit_rules(settings: Settings) -> LimitRules:

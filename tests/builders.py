@@ -35,7 +35,8 @@ TOKEN_URL = f"{ISSUER}/auth/token"
 FHIR_BASE = f"{ISSUER}/fhir"
 CLIENT_ID = "inferno-my-clinic-bulk-client"
 JWKS_URI = "https://clinic.example/.well-known/jwks.json"
-ROOT_SECRET = "a root secret for tests"
+ROOT_SECRET = "canary-secret of root"
+"""Every secret of the tests begins like this one: what a server leaves is searched for it (tests/canaries.py)."""
 
 DEVELOPMENT_RULES = ClientRules(jwks_urls=JwksUrlRules.from_allow_list((), development=True))
 

@@ -8,10 +8,11 @@ import pytest
 from authserver import clock
 from authserver.app import Parts
 from tests.builders import ROOT_SECRET, make_parts, make_settings
+from tests.canaries import no_canary_is_left, pytest_runtest_makereport
 from tests.http import Server, make_app
 from tests.postgres import postgres
 
-__all__ = ["postgres"]
+__all__ = ["no_canary_is_left", "postgres", "pytest_runtest_makereport"]
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.canaries import require_none, scan_postgresql
+
 START_SECONDS = 30
 DEFAULT_PORT = 5432
 
@@ -199,4 +201,8 @@ def postgres() -> Iterator[PostgresCluster]:
     """A PostgreSQL of this test session; a test that needs one fails, and is never skipped, when there is none."""
     cluster = PostgresCluster()
     yield cluster
+    with cluster.connect() as connection:
+        connection.execute("CHECKPOINT")
+    found = scan_postgresql(cluster.folder)
     cluster.stop()
+    require_none(found)

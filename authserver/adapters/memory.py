@@ -130,6 +130,7 @@ class MemoryStores:
         self.revocations = MemoryRevocationList(self.changes, self.audit)
         self.receipts = MemoryReceiptStore()
         self.key_uses = MemoryKeyUseStore()
+        self.client_key_uses = MemoryKeyUseStore()
         self.spendings = MemorySpendingBoard()
         self.decisions = MemoryDecisionStore()
 

@@ -27,7 +27,8 @@ class MemoryAuditStore:
                 head = self._head or Head()
                 body = json.dumps(asdict(record), separators=(",", ":")).encode()
                 digest = audit_chain.link(head.hash, head.sequence + 1, body)
-                filed = (record.event, record.at, record.outcome, record.agent, record.entity, record.tenant)
+                found = (record.agent, record.entity, record.tenant, record.jti)
+                filed = (record.event, record.at, record.outcome, *found)
                 self._links.append(Link(head.sequence + 1, head.hash, digest, body, filed))
                 self._head = Head(head.sequence + 1, digest, head.pruned_sequence, head.pruned_hash)
 
@@ -36,6 +37,11 @@ class MemoryAuditStore:
         fitting = (link for link in reversed(self._links) if _fits(link, query))
         found = [FoundRecord(link.sequence, link.hash, json.loads(link.body)) for link in fitting]
         return found[: query.count]
+
+    def last_before(self, moment: int) -> int:
+        """Return the number of the latest record of before this moment, 0 without one."""
+        old = [(link.columns[1], link.sequence) for link in self._links if link.columns[1] < moment]
+        return max(old)[1] if old else 0
 
     def head(self) -> Head | None:
         """Return where the chain begins and ends."""
@@ -73,11 +79,18 @@ class MemoryAuditStore:
 
 
 def _fits(link: Link, query: AuditQuery) -> bool:
-    event, at, outcome, agent, entity, tenant = link.columns
-    wanted = ((agent, query.agent), (entity, query.entity), (tenant, query.tenant), (link.sequence, query.sequence))
+    event, at, outcome, agent, entity, tenant, jti = link.columns
+    wanted = (
+        (agent, query.agent),
+        (entity, query.entity),
+        (tenant, query.tenant),
+        (jti, query.jti),
+        (link.sequence, query.sequence),
+    )
     return (
         all(value is None or found == value for found, value in wanted)
         and (query.after is None or link.sequence < query.after)
+        and (query.beyond is None or link.sequence > query.beyond)
         and (query.events is None or event in query.events)
         and (query.outcomes is None or outcome in query.outcomes)
         and (query.since is None or at >= query.since)

@@ -22,6 +22,14 @@ class MemoryKeyUseStore:
         """Return the moment kept for each of these keys that has one."""
         return {key_id: self._last[key_id] for key_id in key_ids if key_id in self._last}
 
+    def purge(self, *, before: int) -> int:
+        """Forget the uses of before this second; return how many."""
+        with self._lock:
+            old = [key_id for key_id, at in self._last.items() if at < before]
+            for key_id in old:
+                del self._last[key_id]
+        return len(old)
+
 
 class MemorySpendingBoard:
     """SpendingBoard (see the port) over a dict."""

@@ -15,6 +15,9 @@ from prometheus_client.registry import Collector
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency histogram, seconds."""
 
+MAX_CLIENTS = 200
+"""Clients that have time series of their own in one process: each further one counts as `other`."""
+
 # What the library's files do when the disk is full: they cannot grow, then are smaller than it takes them to be. What
 # is not counted then is lost, and the request goes on.
 _UNCOUNTED = (OSError, ValueError, IndexError)
@@ -50,6 +53,13 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
+        self._client_keys = Counter(
+            "authserver_client_key_failures",
+            "Requests of registered clients whose key set could not be had.",
+            ["client", "reason"],
+            registry=self._registry,
+        )
+        self._clients: set[str] = set()
         self._cache = Counter(
             "authserver_cache_lookups", "Looks into what a process keeps.", ["cache", "result"], registry=self._registry
         )
@@ -73,6 +83,18 @@ class Metrics:
         """Count a fetch of a client's key set."""
         try:
             self._fetches.labels(outcome).observe(seconds)
+        except _UNCOUNTED:
+            return
+
+    def client_keys_failed(self, client_id: str, reason: str) -> None:
+        """Count a request whose client's keys could not be had; the first MAX_CLIENTS clients by name, others together.
+
+        Only registered clients get here, so a stranger makes no names.
+        """
+        try:
+            if client_id not in self._clients and len(self._clients) < MAX_CLIENTS:
+                self._clients.add(client_id)
+            self._client_keys.labels(client_id if client_id in self._clients else "other", reason).inc()
         except _UNCOUNTED:
             return
 

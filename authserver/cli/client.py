@@ -153,6 +153,38 @@ def revoke_tokens(client_id: str, *, url: str | None, user: str, secret_file: Pa
     _show_made(told, [f"Every access token of {client_id} is revoked."], as_json=as_json)
 
 
+@client.command()
+@click.argument("client_id", metavar="ID")
+@click.option("--count", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many at most.")
+@operator_options
+@json_option
+def tokens(client_id: str, *, count: int, url: str | None, user: str, secret_file: Path | None, as_json: bool) -> None:
+    """List the access tokens of a client that are alive, newest first; no token itself is shown."""
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
+        found, more = remote.live_tokens(client_id, count=count)
+    if as_json:
+        print_json({"client": client_id, "tokens": found, "more": more})
+        return
+    columns = ("jti", "issued_at", "expires_at", "remote_address", "scope")
+    print_rows(columns, [tuple(str(token[name] or "") for name in columns) for token in found])
+    if more:
+        click.echo(f"These are the newest {len(found)}; --count shows more.")
+
+
+@client.command("revoke-token")
+@click.argument("client_id", metavar="ID")
+@click.argument("jti", metavar="JTI")
+@operator_options
+@json_option
+def revoke_token(
+    client_id: str, jti: str, *, url: str | None, user: str, secret_file: Path | None, as_json: bool
+) -> None:
+    """End one access token of a client, by the JTI that `client tokens` shows; the others live on."""
+    with as_operator(url, user=user, secret_file=secret_file) as remote:
+        told = remote.post(f"/Client/{client_id}/$revoke-token", {"jti": jti})
+    _show_made(told, [issue["diagnostics"] for issue in told["issue"]], as_json=as_json)
+
+
 @client.command("flush-keys")
 @click.argument("client_id", metavar="ID")
 @operator_options

@@ -108,6 +108,17 @@ class Remote:
         """Return what an operator's path tells."""
         return read(self.as_operator("GET", path, params=parameters))
 
+    def live_tokens(self, client_id: str, *, count: int) -> tuple[list[dict[str, Any]], bool]:
+        """Return the client's live tokens, newest first, at most `count`, and whether there may be more."""
+        found: list[dict[str, Any]] = []
+        path = f"/{CLIENT}/{client_id}/$tokens"
+        while path and len(found) < count:
+            page = read(self.as_operator("GET", path))
+            found += page["tokens"]
+            following = urlsplit(page["next"] or "")
+            path = f"{following.path}?{following.query}" if page["next"] else ""
+        return found[:count], bool(path) or len(found) > count
+
     def introspect(self, token: str) -> dict[str, Any]:
         """Return what the server says about the token (RFC 7662)."""
         return read(self.as_operator("POST", "/auth/introspect", data={"token": token}))

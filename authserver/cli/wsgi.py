@@ -130,7 +130,7 @@ def _metrics(loaded: Configuration) -> "Metrics | None":
 
 def _open_auth(loaded: Configuration, meter: Meter | None) -> tuple[Parts, Services]:
     parts = auth_app.open_parts(loaded.settings, meter=meter)
-    services = auth_app.build_services(loaded.settings, parts)
+    services = auth_app.build_services(loaded.settings, parts, meter=meter)
     stores = parts.stores
     interval = loaded.settings.purge_interval
     Purger(
@@ -148,6 +148,7 @@ def _open_auth(loaded: Configuration, meter: Meter | None) -> tuple[Parts, Servi
 def _tasks(loaded: Configuration, parts: Parts, services: Services) -> dict[str, Task]:
     """Return what a process does each second beside its requests."""
     tasks: dict[str, Task] = {"api_key_uses": lambda _now: services.api_keys.uses.flush()}
+    tasks["client_key_uses"] = lambda now: services.client_key_uses.tend(now=now)
     # One server runs on a SQLite file, in one process: it has nobody to tell.
     if services.limits.budgets and not loaded.settings.database_url.startswith("sqlite"):
         exchange = limit_exchange(services, parts.stores, member=secrets.token_hex(16))

@@ -19,6 +19,7 @@ IHE = "urn:ihe:event-type-code"
 _BALP = "https://profiles.ihe.net/ITI/BALP/CodeSystem"
 OWN = "urn:authserver:audit-event"
 HASH_SYSTEM = "urn:authserver:audit-hash"
+JTI_URN = "urn:ietf:params:oauth:jti:"
 _ENTITY_ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
 _ENTITY_TYPE = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 
@@ -127,7 +128,7 @@ def _server(kind: Kind, issuer: str) -> dict[str, Any]:
 def _issued_token(jti: object) -> dict[str, Any]:
     """Return the token that the event is about, as BALP names one: by its jti, never by itself."""
     coding = _coding(f"{_BALP}/UserAgentTypes", "UserOauthAgent", "User OAuth Agent participant")
-    return {"type": {"coding": [coding]}, "requestor": False, "policy": [f"urn:ietf:params:oauth:jti:{jti}"]}
+    return {"type": {"coding": [coding]}, "requestor": False, "policy": [f"{JTI_URN}{jti}"]}
 
 
 def _role(code: str) -> dict[str, str]:

@@ -80,6 +80,12 @@ class AuditRecord:
     source: str | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def jti(self) -> str | None:
+        """Return the jti of the token that it is about."""
+        jti = self.facts.get("jti")
+        return jti if isinstance(jti, str) else None
+
 
 @dataclass(frozen=True, slots=True)
 class AuditChoice:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from authserver.errors import BadRequest, NotSupported
-from authserver.protocol.audit_event import EVENTS, Coding
+from authserver.protocol.audit_event import EVENTS, JTI_URN, Coding
 
 DEFAULT_COUNT, MAX_COUNT = 50, 500
 _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb)?(\d.*)")
@@ -18,7 +18,7 @@ _INSTANT = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(\
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OUTCOMES = ("0", "4", "8", "12")
 _MAX_SEQUENCE_DIGITS = 18
-_SINGLE = frozenset({"_count", "_sort", "_cursor", "_id", "agent", "agent:identifier", "entity", "entity:identifier"})
+_SINGLE = frozenset("_count _sort _cursor _id agent agent:identifier entity entity:identifier policy".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class AuditQuery:
     """Which records: all conditions hold. None is no condition.
 
     `since` and `before` are in microseconds, the second excluded; `without` are pieces of time that are left out.
-    `after` is the number of the last record of the page before: older ones follow.
+    `after` is the number of the last record of the page before: older ones follow; those up to `beyond` are left out.
+    `jti` is that of the token that a record is about.
     """
 
     since: int | None = None
@@ -39,6 +40,8 @@ class AuditQuery:
     sequence: int | None = None
     tenant: str | None = None
     after: int | None = None
+    beyond: int | None = None
+    jti: str | None = None
     count: int = DEFAULT_COUNT
 
 
@@ -60,6 +63,8 @@ def parse(pairs: Iterable[tuple[str, str]], *, tenant: str | None = None) -> Aud
     for name, value in pairs:
         if name in seen & _SINGLE:
             raise BadRequest(f"The parameter {name} may be there once.")
+        if "\0" in value:
+            raise BadRequest("No parameter may have a NUL in it.")  # PostgreSQL has no text with one
         seen.add(name)
         query = _with(query, name, value)
     return query
@@ -77,6 +82,9 @@ def _with(query: AuditQuery, name: str, value: str) -> AuditQuery:
         return replace(query, agent=value.removeprefix("Client/"))
     if name in ("entity", "entity:identifier"):
         return replace(query, entity=value)
+    if name == "policy":
+        # R4's parameter for AuditEvent.agent.policy, where IHE BALP names the token; with or without the URN.
+        return replace(query, jti=value.removeprefix(JTI_URN))
     if name == "_sort":
         if value != "-date":
             raise NotSupported("Records are sorted by -date.")

@@ -26,7 +26,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _TYPES = KNOWN_TYPES | {"Client", "AccessPolicy"}
 _OWN = ("fhir", "auth", "access", "v1", "evaluation", "introspect", "revoke", "register", "receipt", "verify")
 _WORDS = _TYPES | {*_OWN, "test-policy", "_history", "_search", "metadata", "$matcho", "$explain", "$impact", "$keys"}
-_WORDS |= {"$revoke-tokens", "$flush-keys", "$everything", "$validate", "$export", "assertion", "$diagnose"}
+_WORDS |= {"$revoke-tokens", "$revoke-token", "$tokens", "$flush-keys", "$everything", "$validate", "$export"}
+_WORDS |= {"assertion", "$diagnose"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:\-]{0,63}", re.ASCII)
 _NAMED = ("params", "headers")
 

@@ -38,7 +38,7 @@ def parse(pairs: Sequence[tuple[str, str]]) -> HistoryQuery:
     """Read the parameters; raises WrongParameter for one that is unknown, twice there, or not understood."""
     given = dict(pairs)
     for name, value in pairs:
-        if name not in _KNOWN or len(given) != len(pairs) or not 0 < len(value) <= _LONGEST:
+        if name not in _KNOWN or len(given) != len(pairs) or not 0 < len(value) <= _LONGEST or "\0" in value:
             raise WrongParameter(name, f"Known are {', '.join(_KNOWN)}, each once and not empty.")
     if "_page" in given and "_cursor" in given:
         raise WrongParameter("_cursor", "Either _page or _cursor, not both.")

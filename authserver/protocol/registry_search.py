@@ -95,8 +95,8 @@ def parse(resource_type: str, pairs: Pairs) -> RegistrySearch:
     for name, value in pairs:
         if name not in known and name not in _RESULT:
             raise WrongParameter(name, f"Unknown parameter; known: {', '.join((*known, *_RESULT))}.")
-        if len(value) > _LONGEST_VALUE or not value:
-            raise WrongParameter(name, "The value is empty or too long.")
+        if len(value) > _LONGEST_VALUE or not value or "\0" in value:  # PostgreSQL has no text with a NUL in it
+            raise WrongParameter(name, "The value is empty, too long, or has a NUL in it.")
         if name in _RESULT:
             _once(name, pairs)
             continue

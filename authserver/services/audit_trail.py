@@ -33,6 +33,12 @@ class AuditStore(Protocol):
     def search(self, query: AuditQuery) -> Sequence[FoundRecord]:
         """Return the newest records that fit, newest first, at most `query.count` of them."""
 
+    def last_before(self, moment: int) -> int:
+        """Return the number of a record with the latest moment before this one (microseconds), 0 without one.
+
+        Records are numbered in the order of writing, which is that of their moments but for seconds.
+        """
+
     def head(self) -> Head | None:
         """Return where the chain begins and ends; None when there is no record of it."""
 

@@ -10,18 +10,25 @@ from authserver.protocol.decoy import Decoys, nobody
 from authserver.protocol.jwks import JwkSet, PublicKey
 from authserver.protocol.token_request import JWT_BEARER, ClientAssertion
 from authserver.services.at_hand import NotAtHand
+from authserver.services.client_key_uses import ClientKeyUses
 from authserver.services.limits import LimitRules, Limits
+from authserver.services.metering import Meter, NoMeter
 from authserver.services.ports import JwksSource, ReplayGuard
 from authserver.services.registry import Registrations
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A client that is proven but for one thing: whether its assertion was used before. `source` is who sent it."""
+    """A client that is proven but for one thing: whether its assertion was used before. `source` is who sent it.
+
+    `thumbprint` names the key by which it was proven, `at` the second in which.
+    """
 
     client: Client
     assertion: VerifiedAssertion
     source: str | None
+    thumbprint: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,8 @@ class ClientAuthentication:
     decoys: Decoys = field(default_factory=Decoys, repr=False)
     check_signature: jose.SignatureCheck = jose.check_signature
     limits: Limits = field(default_factory=lambda: Limits(LimitRules()), repr=False)
+    key_uses: ClientKeyUses | None = None
+    meter: Meter = field(default_factory=NoMeter, repr=False)
 
     def authenticate(self, request: ClientAssertion, *, now: int) -> Client:
         """Return the proven client. Raises InvalidClient with the reason of the first failure, or Unavailable.
@@ -72,6 +81,8 @@ class ClientAuthentication:
             raise error
         if client.jwks_uri is not None:
             self.jwks_source.proven(client.jwks_uri, source=proof.source)
+        if self.key_uses is not None:
+            self.key_uses.note(client.id, proof.thumbprint, now=proof.at)
         return client
 
     def _proven(self, unverified: UnverifiedAssertion, request: ClientAssertion, now: int) -> Proof:
@@ -82,7 +93,7 @@ class ClientAuthentication:
             self.decoys.verify(unverified.jws, check=self.check_signature)
             raise
         verified = assertion.verify(case, key, check_signature=self.check_signature)
-        return Proof(case.client, verified, request.source)
+        return Proof(case.client, verified, request.source, key.thumbprint, now)
 
     def _prepared(self, unverified: UnverifiedAssertion, request: ClientAssertion, now: int) -> tuple[Case, PublicKey]:
         """Return what is to be verified, and by which key."""
@@ -125,6 +136,7 @@ class ClientAuthentication:
         try:
             return self.jwks_source.keys(client.jwks_uri, kid=kid, now=now, since=client.changed_at, source=source)
         except JwksUnavailable as error:
+            self.meter.client_keys_failed(client.id, error.reason)
             # SMART @340: any error while authenticating, the client's own key host included, is invalid_client.
             raise InvalidClient(detail=f"{client.id}: {error.detail}", reason=error.reason) from error
 

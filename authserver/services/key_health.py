@@ -5,8 +5,11 @@ from typing import Any
 
 from authserver.errors import JwksUnavailable
 from authserver.protocol import client as client_protocol
+from authserver.protocol.client import Client
 from authserver.protocol.instants import instant
+from authserver.protocol.jwks import JwkSet
 from authserver.protocol.key_findings import findings
+from authserver.services.client_key_uses import ClientKeyUses
 from authserver.services.ports import CLIENT, JwksSnapshot, JwksSource, JwksWatch
 from authserver.services.registration import Registration
 
@@ -28,6 +31,7 @@ class KeyHealth:
 
     jwks_source: JwksSource
     watch: JwksWatch
+    uses: ClientKeyUses | None = None
 
     def of_client(self, registration: Registration, client_id: str, *, now: int) -> dict[str, Any]:
         """Return the account of the client's keys; `now` in epoch seconds.
@@ -38,12 +42,20 @@ class KeyHealth:
         client = client_protocol.from_resource(stored.body, client_id=client_id, rules=registration.rules, stored=True)
         told: dict[str, Any] = {"client": client_id, "server_time": _instant(now)}
         if client.jwks is not None:
-            return told | {"source": "jwks", "keys": findings(client.jwks, client.algorithms)}
+            return told | {"source": "jwks", "keys": self._findings(client, client.jwks)}
         if client.jwks_uri is None:
             return told | {"source": None, "keys": []}
         seen = self._seen(client.jwks_uri, since=stored.last_updated, now=now)
-        keys = [] if seen.keys is None else findings(seen.keys, client.algorithms)
+        keys = [] if seen.keys is None else self._findings(client, seen.keys)
         return told | {"source": "jwks_uri", "jwks_uri": client.jwks_uri, **_told(seen, now), "keys": keys}
+
+    def _findings(self, client: Client, keys: JwkSet) -> list[dict[str, Any]]:
+        """Return what may be told of the keys, with the hour in which each last proved the client."""
+        found = findings(keys, client.algorithms)
+        used = self.uses.of(client.id, [key.thumbprint for key in keys.keys]) if self.uses is not None else {}
+        return [
+            one | {"last_used": _instant(used.get(one["thumbprint"]))} if "thumbprint" in one else one for one in found
+        ]
 
     def _seen(self, jwks_uri: str, *, since: int, now: int) -> JwksSnapshot:
         seen = self.watch.snapshot(jwks_uri)

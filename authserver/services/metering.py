@@ -13,6 +13,9 @@ class Meter(Protocol):
     def jwks_fetch(self, outcome: str, seconds: float) -> None:
         """Count a fetch of a client's key set by its outcome, `ok` or a reason code."""
 
+    def client_keys_failed(self, client_id: str, reason: str) -> None:
+        """Count a request of a registered client whose key set could not be had, by the reason code."""
+
     def cache(self, name: str, *, hit: bool) -> None:
         """Count a look into one of this process's caches."""
 
@@ -31,6 +34,9 @@ class NoMeter:
         """Count nothing."""
 
     def jwks_fetch(self, outcome: str, seconds: float) -> None:
+        """Count nothing."""
+
+    def client_keys_failed(self, client_id: str, reason: str) -> None:
         """Count nothing."""
 
     def cache(self, name: str, *, hit: bool) -> None:

@@ -5,13 +5,16 @@ from typing import Protocol
 
 
 class KeyUseStore(Protocol):
-    """When each API key was last used, roughly."""
+    """When each key was last used, roughly: API keys, and in a store of their own the keys of clients."""
 
     def mark(self, uses: Mapping[str, int]) -> None:
         """Keep the moment (epoch seconds) for each key id, unless a later one is kept; raises StorageUnavailable."""
 
     def last_used(self, key_ids: Sequence[str]) -> Mapping[str, int]:
         """Return the moment kept for each of these keys that has one."""
+
+    def purge(self, *, before: int) -> int:
+        """Forget the uses of before this second (epoch seconds); return how many."""
 
 
 Spent = Mapping[str, Mapping[str, int]]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from authserver.adapters.memory import MemoryStores
 from authserver.adapters.sql.engine import open_engine
@@ -96,6 +97,9 @@ def test_every_record_is_bound_to_the_one_before(stores: Stores) -> None:
         ({"before": (NOW + 1) * SECOND}, ["a"]),
         ({"without": (((NOW + 1) * SECOND, (NOW + 2) * SECOND),)}, ["c", "a"]),
         ({"after": 3}, ["b", "a"]),
+        ({"beyond": 1}, ["c", "b"]),
+        ({"jti": "1.c"}, ["c"]),
+        ({"jti": "1.c", "agent": "a"}, []),
         ({"count": 2}, ["c", "b"]),
     ],
 )
@@ -104,6 +108,34 @@ def test_records_are_found_by_what_they_say(stores: Stores, query: dict[str, Any
     stores.audit.append([record("a"), second, record("c", at=NOW + 2, tenant="t", outcome=8)])
 
     assert agents(stores, **query) == found
+
+
+@pytest.mark.parametrize(("seconds", "number"), [(0, 0), (1, 1), (2, 2), (3, 4), (4, 3), (9, 3)])
+def test_the_last_record_of_before_a_moment_is_found(stores: Stores, seconds: int, number: int) -> None:
+    """Row X5: where a search for what is recent may end; written a little out of order, as by several hosts."""
+    stores.audit.append([record(at=NOW), record(at=NOW + 1), record(at=NOW + 3), record(at=NOW + 2)])
+
+    assert stores.audit.last_before((NOW + seconds) * SECOND) == number
+
+
+def test_a_token_is_found_by_index_among_many(sql_stores: SqlStores) -> None:
+    """Row X5: neither its record by the jti nor the live ones of its client are looked for one by one."""
+    wanted = "SELECT sequence FROM audit_event WHERE jti = '1.a'"
+    live = "SELECT sequence FROM audit_event WHERE agent = 'a' AND sequence > 7 ORDER BY sequence DESC LIMIT 9"
+
+    plans = [plan(sql_stores, statement) for statement in (wanted, live)]
+
+    assert ["ix_audit_event_jti" in plans[0], "ix_audit_event_agent" in plans[1]] == [True, True]
+
+
+def plan(stores: SqlStores, statement: str) -> str:
+    """Return how the database would answer; PostgreSQL as if the table was large."""
+    sqlite = stores.database.dialect.name == "sqlite"
+    with stores.database.writing() as connection:
+        if not sqlite:
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+        rows = connection.execute(text(f"{'EXPLAIN QUERY PLAN' if sqlite else 'EXPLAIN'} {statement}"))
+        return " ".join(str(row) for row in rows)
 
 
 def test_a_claim_and_its_record_are_there_together(stores: Stores) -> None:

@@ -12,6 +12,8 @@ from authserver.adapters.sql.revision import current_revision, is_current
 from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
 from authserver.errors import StorageUnavailable
+from authserver.protocol.audit_record import AuditRecord
+from authserver.protocol.audit_search import AuditQuery
 
 
 def test_migrated_schema_is_the_schema_of_the_tables(database_url: str) -> None:
@@ -80,7 +82,7 @@ def test_empty_database_is_not_current_and_is_after_the_upgrade(database_url: st
 
     after = (current_revision(engine), is_current(engine))
     engine.dispose()
-    assert (before, after) == ((None, False), ("0008", True))
+    assert (before, after) == ((None, False), ("0009", True))
 
 
 def test_second_upgrade_changes_nothing(database_url: str) -> None:
@@ -121,6 +123,7 @@ def test_tokens_alive_at_the_upgrade_live_on(database_url: str) -> None:
             "audit_checkpoint",
             "spending",
             "api_key_use",
+            "client_key_use",
             "decision",
             "registry_change",
         )
@@ -142,6 +145,27 @@ def test_tokens_alive_at_the_upgrade_live_on(database_url: str) -> None:
         found = connection.execute(text("SELECT generation, token_generation FROM resource")).one()
     engine.dispose()
     assert tuple(found) == (3, 3)
+
+
+def test_tokens_recorded_before_the_upgrade_are_found_by_their_jti(database_url: str) -> None:
+    """Row X5: the column is filled from the records; those about no token have none, and the chain is as it was."""
+    engine = open_engine(database_url)
+    upgrade(engine)
+    stores = SqlStores(engine)
+    facts = {"jti": "1.a", "exp": 2}
+    stores.audit.append([AuditRecord("token_issued", 1, agent="acme", facts=facts), AuditRecord("audit_read", 2)])
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX ix_audit_event_jti"))
+        connection.execute(text("ALTER TABLE audit_event DROP COLUMN jti"))
+        connection.execute(text("DROP TABLE client_key_use"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
+
+    upgrade(engine)
+
+    found = [one.said["facts"] for one in stores.audit.search(AuditQuery(jti="1.a"))]
+    columns = [link.columns[-1] for link in stores.audit.links(after=0, up_to=9)]
+    stores.close()
+    assert (found, columns) == ([facts], ["1.a", None])
 
 
 def test_used_jtis_are_purged_and_links_found_by_index(database_url: str) -> None:
@@ -166,4 +190,6 @@ def test_used_jtis_are_purged_and_links_found_by_index(database_url: str) -> Non
         ("audit_event", ("agent", "sequence")),
         ("audit_event", ("entity", "sequence")),
         ("audit_event", ("tenant", "sequence")),
+        ("audit_event", ("jti", "sequence")),
+        ("client_key_use", ("last_used",)),
     }

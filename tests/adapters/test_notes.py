@@ -5,6 +5,7 @@ import pytest
 from authserver.adapters.memory import MemoryStores
 from authserver.adapters.sql.stores import SqlStores
 from authserver.errors import StorageUnavailable
+from authserver.services.client_key_uses import KEPT_SECONDS, ClientKeyUses
 from authserver.services.key_uses import MAX_NOTED, KeyUses
 
 Stores = MemoryStores | SqlStores
@@ -32,6 +33,33 @@ def test_a_key_is_written_once_an_hour(stores: Stores) -> None:
 
     assert (waiting, stored) == ({"a": 7_200}, {})
     assert stores.key_uses.last_used(["a"]) == {"a": 7_200}
+
+
+def test_old_uses_are_forgotten(stores: Stores) -> None:
+    """X49: what is kept of keys that are used no more does not grow for ever."""
+    stores.client_key_uses.mark({"a/x": 3_600, "a/y": 7_200, "b/x": 10_800})
+
+    forgotten = stores.client_key_uses.purge(before=7_200)
+
+    assert forgotten == 1
+    assert stores.client_key_uses.last_used(["a/x", "a/y", "b/x"]) == {"a/y": 7_200, "b/x": 10_800}
+    assert stores.key_uses.last_used(["a/y"]) == {}
+
+
+def test_uses_of_clients_keys_are_written_each_hour_and_forgotten_in_time(stores: Stores) -> None:
+    """X49: no write for a token; the purge comes once a day."""
+    uses, day = ClientKeyUses(stores.client_key_uses), 86_400
+    for second in range(3):
+        uses.note("acme", "x", now=day + second)
+    noted = stores.client_key_uses.last_used(["acme/x"])
+    uses.tend(now=day + 3)
+
+    written = uses.of("acme", ["x", "y"])
+    uses.tend(now=day + KEPT_SECONDS)
+    kept = uses.of("acme", ["x"])
+    uses.tend(now=2 * day + KEPT_SECONDS)
+
+    assert (noted, written, kept, uses.of("acme", ["x"])) == ({}, {"x": day}, {"x": day}, {})
 
 
 class _Broken(MemoryStores):

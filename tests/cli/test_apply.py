@@ -11,6 +11,7 @@ from tests.cli.conftest import Invoke
 from tests.cli.programs import Running
 
 SECRET = "a secret of eight or more"
+"""No canary (tests/canaries.py): these tests write it into the operator's own files, which are applied."""
 
 
 def write(folder: str, **resources: Any) -> None:

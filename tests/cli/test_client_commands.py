@@ -164,6 +164,25 @@ def test_every_token_of_a_client_is_revoked_at_once(operate: Invoke) -> None:
     assert operate("client", "revoke-tokens", "nobody").stderr == "error: There is no client nobody.\n"
 
 
+def test_live_tokens_are_listed_and_one_of_them_is_ended(operate: Invoke) -> None:
+    """X5: by its jti; the other lives on."""
+    registered(operate, "watched")
+    tokens = [token_of(operate, "watched") for _ in range(2)]
+    jtis = [introspected(operate, token)["jti"] for token in tokens]
+
+    listed = json.loads(operate("client", "tokens", "watched", "--json").stdout)
+    newest = json.loads(operate("client", "tokens", "watched", "--count", "1", "--json").stdout)
+    told = operate("client", "revoke-token", "watched", jtis[0])
+    shown = operate("client", "tokens", "watched").stdout
+
+    assert ([one["jti"] for one in listed["tokens"]], listed["more"]) == (jtis[::-1], False)
+    assert ([one["jti"] for one in newest["tokens"]], newest["more"]) == (jtis[1:], True)
+    assert (told.exit_code, told.stdout) == (0, "The token is revoked.\n")
+    assert [jti in shown for jti in jtis] == [False, True]
+    assert [introspected(operate, token)["active"] for token in tokens] == [False, True]
+    assert "no such token" in operate("client", "revoke-token", "watched", "1.never").stderr
+
+
 def test_the_fetched_keys_of_a_client_are_flushed(operate: Invoke) -> None:
     """C11; inline keys were never fetched."""
     with key_host(new_key("ES384").public_jwk) as address:

@@ -52,7 +52,7 @@ def test_problems_of_both_parts_come_together(monkeypatch: pytest.MonkeyPatch) -
 
 def test_fhir_part_alone_needs_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     without = problems("fhir")
-    monkeypatch.setenv("AUTHSERVER_FHIR_CLIENT_SECRET", "a secret of its own")
+    monkeypatch.setenv("AUTHSERVER_FHIR_CLIENT_SECRET", "canary-secret of its own")
 
     assert without == ["AUTHSERVER_FHIR_CLIENT_SECRET is missing: make one by `authserver client new fhir --basic`"]
     assert problems("fhir") == []

@@ -1323,7 +1323,7 @@ MUTANTS: list[Mutant] = [
         ("an edited record", "X55", "if link(last.hash, found.sequence, found.body) != found.hash:", "if False:"),
         ("a record that follows another", "X55", "if found.previous != last.hash:", "if False:"),
         ("a gap in the numbers", "X55", "if found.sequence != last.sequence + 1:", "if False:"),
-        ("columns that say other than the record", "X55", "if found.columns != columns(found.body):", "if False:"),
+        ("columns that say other than the record", "X55", "if not _is_filed(found):", "if False:"),
         ("a truncated chain", "X55", "if head.sequence > last.sequence or later:", "if later:"),
         ("a chain shorter than its checkpoint", "X55", "if head.sequence > last.sequence or later:", "if False:"),
         (
@@ -1374,6 +1374,28 @@ MUTANTS: list[Mutant] = [
             "audit_search.parse(pairs)",
         ),
         ("any tenant's record", "G15", "AuditQuery(tenant=caller.tenant, sequence", "AuditQuery(sequence"),
+    ),
+    *_of(
+        "services/live_tokens.py",
+        "tests/web/test_live_tokens.py",
+        (
+            "another client's token ended",
+            "G01",
+            "query = AuditQuery(agent=client_id, events",
+            "query = AuditQuery(events",
+        ),
+        ("a former tenant's token ended", "G15", "jti=jti, tenant=registration.tenant, count", "jti=jti, count"),
+        ("a former tenant's tokens shown", "G15", 'if tenant in (None, found.said["tenant"])', "if True"),
+        ("tokens of a disabled client", "X5", 'stored.body.get("active") is not False', "True"),
+        ("expired tokens as live ones", "X5", 'and now < facts["exp"]', "and True"),
+        ("a former generation's tokens", "X50", "{stored.token_generation}.", ""),
+        (
+            "revoked tokens as live ones",
+            "X5",
+            'and not self.revocations.is_revoked(facts["jti"], expires_at=facts["exp"])',
+            "and True",
+        ),
+        ("a list without the audit", "X5", "if not self.audit.is_on:", "if False:"),
     ),
     *_of(
         "services/audit_verification.py",

@@ -91,16 +91,35 @@ def test_an_edited_record_with_a_new_hash_is_found_at_the_next() -> None:
 
 @pytest.mark.parametrize(
     "column",
-    [{"agent": "other"}, {"at": 1}, {"event": "key_retired"}, {"outcome": 8}, {"tenant": "b"}, {"entity": "x"}],
+    [
+        {"agent": "other"},
+        {"at": 1},
+        {"event": "key_retired"},
+        {"outcome": 8},
+        {"tenant": "b"},
+        {"entity": "x"},
+        {"jti": "x"},
+    ],
 )
 def test_a_record_filed_under_other_values_is_found(column: dict[str, object]) -> None:
     """What a search goes by is what the record says."""
     links = chain()
-    names = ("event", "at", "outcome", "agent", "entity", "tenant")
+    names = ("event", "at", "outcome", "agent", "entity", "tenant", "jti")
     said = dict(zip(names, links[2].columns, strict=True)) | column
     links[2] = replace(links[2], columns=tuple(said.values()))  # type: ignore[arg-type] # one changed
 
     assert broken(head_of(links), links) == (3, "is filed under other values than those that it says")
+
+
+def test_a_record_whose_jti_a_former_server_did_not_file_is_good() -> None:
+    """It ran on while the database was upgraded; the record itself says the jti."""
+    links = chain()
+    body = json.dumps({**json.loads(links[2].body), "facts": {"jti": "1.a"}}).encode()
+    links = rewritten([*links[:2], replace(links[2], body=body)])
+    good = check(head_of(links), links)
+    links[2] = replace(links[2], columns=(*links[2].columns[:-1], None))
+
+    assert check(head_of(links), links) == good
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"no json", b'{"at":1,"at":2}'])

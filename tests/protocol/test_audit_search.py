@@ -86,6 +86,8 @@ def test_dates_narrow_each_other() -> None:
         ([("agent", "Client/acme")], {"agent": "acme"}),
         ([("agent:identifier", "acme")], {"agent": "acme"}),
         ([("entity:identifier", "Client/acme")], {"entity": "Client/acme"}),
+        ([("policy", "urn:ietf:params:oauth:jti:1.a")], {"jti": "1.a"}),
+        ([("policy", "1.a")], {"jti": "1.a"}),
         ([("_id", "7"), ("_cursor", "9"), ("_sort", "-date")], {"sequence": 7, "after": 9}),
         ([("_count", "0")], {"count": 1}),
         ([("_count", "9999")], {"count": 500}),

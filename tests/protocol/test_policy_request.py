@@ -89,7 +89,9 @@ def test_a_body_of_as_many_values_as_are_allowed_is_taken() -> None:
 
 def test_what_a_policy_sees() -> None:
     """Row X16: the documented members; no credentials, and no secret of the client."""
-    client = make_client(tenant="north", details={"site": 7}, secret="a secret of it", id="", meta={"versionId": "1"})
+    client = make_client(
+        tenant="north", details={"site": 7}, secret="canary-secret of it", id="", meta={"versionId": "1"}
+    )
     claims = {"sub": CLIENT_ID, "scope": "system/*.rs"}
     request = from_description(DESCRIPTION)
 

@@ -20,7 +20,7 @@ from tests.builders import (
     token_form,
 )
 
-SECRET = "a client secret"
+SECRET = "canary-secret of a client"
 
 
 @dataclass

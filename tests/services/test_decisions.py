@@ -108,9 +108,9 @@ def test_a_record_is_gone_after_its_time() -> None:
 def test_a_question_about_being_an_operator_leaves_no_record(tmp_path: Path) -> None:
     """No is a good answer to it: a client that revokes its own token is none, and not refused."""
     server = open_server(tmp_path)
-    server.register(grant_types=["basic"], secret="a client secret", scope=None)
+    server.register(grant_types=["basic"], secret="canary-secret of a client", scope=None)
     authorization = server.services.authorization
-    caller = authorization.by_secret(CLIENT_ID, "a client secret")
+    caller = authorization.by_secret(CLIENT_ID, "canary-secret of a client")
 
     refused = authorization.is_operator(caller, READ)
 

@@ -16,7 +16,7 @@ from tests.builders import NOW, client_resource
 from tests.services.memory_server import Server
 
 MOMENT = NOW * 10**6
-SECRET = "a secret of eight or more"
+SECRET = "canary-secret of eight or more"
 
 
 def documents(**changes: Any) -> tuple[Wanted, ...]:

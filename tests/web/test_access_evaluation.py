@@ -34,10 +34,10 @@ def ask(server: Server, *, headers: Any = None, **changes: Any) -> TestResponse:
 
 def resource_server(server: Server, **changes: Any) -> dict[str, str]:
     """Register one that may ask, and return its credentials."""
-    server.put_client("rs", grant_types=["basic"], secret="a secret", **{"scope": ["__introspect"], **changes})
+    server.put_client("rs", grant_types=["basic"], secret="canary-secret", **{"scope": ["__introspect"], **changes})
     body = {"engine": "allow", "link": [{"reference": "Client/rs"}]}
     server.request("PUT", "/AccessPolicy/rs", json=body, headers=basic())
-    return basic("rs", "a secret")
+    return basic("rs", "canary-secret")
 
 
 def test_the_decision_is_that_of_the_policies(server: Server) -> None:

@@ -286,12 +286,12 @@ def test_an_answer_is_not_said_again_where_a_policy_looks_at_more_than_the_quest
     fast: Fast, condition: dict[str, Any]
 ) -> None:
     """G05, X16: another header or another source is another request to a policy."""
-    client = {"grant_types": ["basic"], "secret": "a secret of the reader"}
+    client = {"grant_types": ["basic"], "secret": "canary-secret of the reader"}
     fast.operate("PUT", "/Client/reader", json=client)
     link = [{"id": "reader", "resourceType": "Client"}]
     policy = {"engine": "matcho", "matcho": condition, "link": link}
     fast.operate("PUT", "/AccessPolicy/reader", json=policy)
-    token, by = fast.ask()[1]["access_token"], basic("reader", "a secret of the reader")
+    token, by = fast.ask()[1]["access_token"], basic("reader", "canary-secret of the reader")
 
     told = [fast.introspect(token, **by, **{"X-Purpose": "care"}).get("active") for _ in range(2)]
     fast.operate(

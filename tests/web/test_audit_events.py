@@ -101,7 +101,7 @@ def test_a_client_that_was_only_claimed_is_not_the_agent(known: Server, parts: P
 
 def test_every_change_of_the_registry_is_recorded_with_what_it_changed(known: Server, parts: Parts) -> None:
     """Row X25: create, update and delete of Client and AccessPolicy, with before and after."""
-    known.put_client(active=False, auth=WIDE, secret="a secret for tests", grant_types=["basic"])
+    known.put_client(active=False, auth=WIDE, secret="canary-secret for tests", grant_types=["basic"])
     known.request("DELETE", f"/AccessPolicy/{CLIENT_ID}", headers=basic())
 
     said = [one for one in records(parts) if one["agent"] == "root" and "resource" in one["event"]]

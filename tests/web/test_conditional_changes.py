@@ -10,7 +10,7 @@ from tests.builders import CLIENT_ID, client_resource
 from tests.http import Server, basic, bearer
 
 PATCH = "application/json-patch+json"
-SECRET = "a secret of eight or more"
+SECRET = "canary-secret of eight or more"
 
 
 def send(server: Server, method: str, path: str, body: object = None, **headers: str) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from tests.builders import CLIENT_ID
 from tests.http import Server, basic, bearer
 
-SECRET = "a secret to hide"
+SECRET = "canary-secret to hide"
 
 
 def get(server: Server, path: str, **headers: str) -> Any:

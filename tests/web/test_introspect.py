@@ -183,12 +183,12 @@ def test_introspection_needs_a_caller(server: Server) -> None:
 
 def test_a_caller_without_a_policy_is_forbidden(server: Server) -> None:
     """F02: an authenticated caller whom no policy allows."""
-    server.put_client("asker", secret="a secret of the asker", grant_types=["basic"], scope=["__introspect"])
+    server.put_client("asker", secret="canary-secret of the asker", grant_types=["basic"], scope=["__introspect"])
     token = server.token()
 
-    forbidden = server.introspect(token, headers=basic("asker", "a secret of the asker"))
+    forbidden = server.introspect(token, headers=basic("asker", "canary-secret of the asker"))
     server.put_policy("asker", "asker")
-    allowed = server.introspect(token, headers=basic("asker", "a secret of the asker"))
+    allowed = server.introspect(token, headers=basic("asker", "canary-secret of the asker"))
 
     assert (forbidden.status_code, forbidden.json["error"]) == (403, "access_denied")
     assert allowed.json["active"] is True
@@ -196,10 +196,10 @@ def test_a_caller_without_a_policy_is_forbidden(server: Server) -> None:
 
 def test_a_caller_by_basic_stays_within_its_registered_scopes(server: Server) -> None:
     """Least privilege: a resource server's client that names other scopes may not introspect."""
-    server.put_client("asker", secret="a secret of the asker", grant_types=["basic"], scope=["system/Client.r"])
+    server.put_client("asker", secret="canary-secret of the asker", grant_types=["basic"], scope=["system/Client.r"])
     server.put_policy("asker", "asker")
 
-    assert server.introspect("x", headers=basic("asker", "a secret of the asker")).status_code == 401
+    assert server.introspect("x", headers=basic("asker", "canary-secret of the asker")).status_code == 401
 
 
 def test_a_bearer_with_the_scope_may_introspect(server: Server) -> None:
@@ -302,7 +302,7 @@ def test_who_is_no_operator_sees_no_report(server: Server) -> None:
     """X51, F02: a resource server with the scope for introspection alone."""
     server.put_client(scope=["system/Patient.rs"])
     token = server.token(scope="system/Patient.rs system/Condition.rs")
-    secret = "a secret of the resource server"
+    secret = "canary-secret of the resource server"
     body = {"grant_types": ["basic"], "scope": ["__introspect"], "secret": secret}
     server.request("PUT", "/Client/rs", json=body, headers=basic())
     server.put_policy("rs", "rs")

@@ -10,7 +10,7 @@ from tests.builders import TOKEN_URL, inline_keys, make_assertion
 from tests.http import Server, basic, bearer
 from tests.keys import key, new_key
 
-LAB, SECRET = "https://lab.example/api", "a secret of the asker"
+LAB, SECRET = "https://lab.example/api", "canary-secret of the asker"
 INACTIVE = b'{"active":false}'
 CALLERS = {
     "root": {},

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from authserver.adapters.jwks_metering import MeteredFetcher
-from authserver.adapters.metrics import Metrics
+from authserver.adapters.metrics import MAX_CLIENTS, Metrics
 from authserver.app import Parts, build_services, create_app, direct_endpoints
 from authserver.errors import JwksUnavailable
 from authserver.protocol.jwks_freshness import FetchedJwks
@@ -18,7 +18,8 @@ from tests.http import AsBegun, Server
 def measured(folder: Path, parts: Parts, **settings: str) -> Server:
     """Return a server that counts."""
     chosen = make_settings(folder, **settings)
-    services, meter = build_services(chosen, parts), Metrics()
+    meter = Metrics()
+    services = build_services(chosen, parts, meter=meter)
     direct = {path: AsBegun(one) for path, one in direct_endpoints(chosen, parts, services, meter=meter).items()}
     return Server(create_app(chosen, parts=parts, services=services, direct=direct, meter=meter))
 
@@ -50,6 +51,33 @@ def test_answers_are_counted_by_path_method_status_and_reason(server: Server, pa
     refusals = {name[1:]: value for name, value in found.items() if name[0] == "authserver_refusals_total"}
     assert refusals == {("/auth/token", "unknown_grant_type"): 1, ("unknown", "not_found"): 1}
     assert CLIENT_ID not in str(list(found))
+
+
+def test_clients_whose_keys_cannot_be_had_are_counted_by_name(server: Server, parts: Parts, tmp_path: Path) -> None:
+    """Row X49: a metric per client; one that works has no series, and a client that nobody registered none either."""
+    counted = measured(tmp_path, parts)
+    counted.put_client()
+    counted.put_client("lost", jwks_uri="https://nobody.example/jwks")
+    statuses = [counted.ask_token(client_id=name).status_code for name in (CLIENT_ID, "lost", "lost", "stranger")]
+
+    found = {name: value for name, value in read(counted).items() if "client_key" in name[0] and "total" in name[0]}
+
+    assert statuses == [200, 400, 400, 400]
+    assert found == {("authserver_client_key_failures_total", "lost", "jwks_unavailable"): 2}
+
+
+def test_clients_with_a_series_of_their_own_are_bounded() -> None:
+    """Row X49: many failing clients make no endless page."""
+    meter = Metrics()
+    for number in range(MAX_CLIENTS + 3):
+        meter.client_keys_failed(f"client-{number}", "jwks_timeout")
+    meter.client_keys_failed("client-0", "jwks_timeout")
+
+    told = meter.exposition({}).decode()
+
+    assert told.count("authserver_client_key_failures_total{") == MAX_CLIENTS + 1
+    assert 'authserver_client_key_failures_total{client="other",reason="jwks_timeout"} 3.0' in told
+    assert 'authserver_client_key_failures_total{client="client-0",reason="jwks_timeout"} 2.0' in told
 
 
 def test_looks_and_fetches_are_counted(server: Server, parts: Parts, tmp_path: Path) -> None:

@@ -97,8 +97,8 @@ def test_a_403_of_the_registry_has_the_decision_as_its_request_id(server: Server
 
 def bearer_of_registry(server: Server) -> dict[str, str]:
     """Return the credentials of a client with a secret that may read the registry by its policies alone."""
-    server.put_client("clerk", grant_types=["basic"], secret="a secret", scope=["system/Client.cruds"])
-    return basic("clerk", "a secret")
+    server.put_client("clerk", grant_types=["basic"], secret="canary-secret", scope=["system/Client.cruds"])
+    return basic("clerk", "canary-secret")
 
 
 def test_only_an_operator_is_told(server: Server) -> None:

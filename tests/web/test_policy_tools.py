@@ -115,7 +115,7 @@ def test_whether_the_links_let_the_policy_judge_is_told_apart(server: Server, li
 
 def test_a_client_may_be_written_out(server: Server) -> None:
     """Row X22; without its secret in what the policy sees."""
-    client = {"id": "made-up", "details": {"patient": "1"}, "secret": "a secret of it"}
+    client = {"id": "made-up", "details": {"patient": "1"}, "secret": "canary-secret of it"}
     policy = {"engine": "matcho", "matcho": {"params": {"resource/id": ".client.details.patient"}}}
 
     answer = try_out(server, policy, client=client).json
@@ -168,7 +168,7 @@ def test_a_request_that_would_be_refused_before_any_policy_is_refused(server: Se
 @pytest.mark.parametrize("path", ["/$matcho", "/auth/test-policy"])
 def test_nobody_but_an_operator_tries_policies(server: Server, path: str) -> None:
     """Threat G01: not without credentials, not by a client's token, not by a client with scopes."""
-    client = {"grant_types": ["basic"], "secret": "a secret of a client", "scope": ["system/*.cruds"]}
+    client = {"grant_types": ["basic"], "secret": "canary-secret of a client", "scope": ["system/*.cruds"]}
     server.request("PUT", "/Client/c", json=client, headers=basic())
     server.request("PUT", "/AccessPolicy/all", json={"engine": "allow"}, headers=basic())
     body = {"matcho": "present?", "resource": 1, "request": READ, "policy": {"engine": "allow"}}
@@ -176,5 +176,9 @@ def test_nobody_but_an_operator_tries_policies(server: Server, path: str) -> Non
     def status(headers: dict[str, str]) -> int:
         return server.request("POST", path, json=body, headers=headers).status_code
 
-    assert [status({}), status(bearer(server.token())), status(basic("c", "a secret of a client"))] == [401, 403, 403]
+    assert [status({}), status(bearer(server.token())), status(basic("c", "canary-secret of a client"))] == [
+        401,
+        403,
+        403,
+    ]
     assert status(basic()) == 200

@@ -7,7 +7,7 @@ import pytest
 from tests.builders import client_resource
 from tests.http import Server, basic
 
-SECRET = "a secret of eight or more"
+SECRET = "canary-secret of eight or more"
 ADMIN = basic("admin-a", SECRET)
 
 

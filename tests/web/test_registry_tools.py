@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from freezegun import freeze_time
 
 from authserver import clock
 from authserver.adapters.jwks_cache import JwksCache
@@ -18,7 +19,7 @@ from tests.builders import CLIENT_ID, JWKS_URI, ROOT_SECRET, client_resource, in
 from tests.http import Server, basic, bearer
 from tests.keys import key
 
-SECRET = "a secret of eight or more"
+SECRET = "canary-secret of eight or more"
 NO_POLICY = ("warning", "Client", "no AccessPolicy is linked to this client, so all its requests are refused")
 
 
@@ -213,12 +214,42 @@ def test_each_key_of_a_fetched_set_is_judged(tmp_path: Path) -> None:
         ("twin", "EC", False, "key_ambiguous"),
         ("shared", "oct", False, "symmetric_key"),
     ]
-    assert answer["keys"][0].keys() == {"kid", "kty", "alg", "use", "thumbprint", "usable", "algorithms"}
+    members = {"kid", "kty", "alg", "use", "thumbprint", "usable", "algorithms", "last_used"}
+    assert answer["keys"][0].keys() == members
     assert (answer["client"], answer["source"], answer["jwks_uri"]) == (CLIENT_ID, "jwks_uri", JWKS_URI)
     assert (answer["fetches"], answer["failures"], answer["failing_since"]) == (1, 0, None)
     assert 0 <= answer["age_seconds"] <= 60 - answer["fresh_seconds"] + 5
     assert answer["last_fetch"] == answer["last_success"] <= answer["server_time"] < answer["next_refresh"]
     assert '"k"' not in keys_of(server).text
+
+
+def test_each_key_tells_when_it_last_proved_the_client(server: Server) -> None:
+    """X49: by the hour, for the key that was used; its neighbour, another client's use of the same key: none."""
+    second = key("ES384", "key-2")
+    server.put_client(**inline_keys(key(), second))
+    server.put_client("other", **inline_keys(key(), second))
+    before = keys_of(server).json["keys"]
+    with freeze_time("2026-11-21T08:59:59Z"):
+        server.ask_token()
+    with freeze_time("2026-11-21T09:01:00Z"):
+        server.ask_token(second, client_id="other")
+
+    after, others = (keys_of(server, name).json["keys"] for name in (CLIENT_ID, "other"))
+
+    assert [one["last_used"] for one in before] == [None, None]
+    assert [one["thumbprint"] for one in after] == [key().thumbprint, second.thumbprint]
+    assert [one["last_used"] for one in after] == ["2026-11-21T08:00:00.000000Z", None]
+    assert [one["last_used"] for one in others] == [None, "2026-11-21T09:00:00.000000Z"]
+
+
+@pytest.mark.parametrize("claims", [{"exp": 1}, {"aud": "https://elsewhere.example"}, {"jti": None}])
+def test_an_assertion_that_proves_nobody_uses_no_key(server: Server, claims: dict[str, Any]) -> None:
+    """X49: a use is a proof."""
+    server.put_client()
+
+    status = server.ask_token(claims=claims).status_code
+
+    assert (status, [one["last_used"] for one in keys_of(server).json["keys"]]) == (400, [None])
 
 
 def test_looking_asks_the_owner_only_when_nothing_fresh_is_held(tmp_path: Path) -> None:

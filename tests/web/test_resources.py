@@ -140,13 +140,13 @@ def test_inline_keys_are_accepted_and_private_ones_refused(server: Server) -> No
 
 def test_the_secret_is_never_shown(server: Server) -> None:
     """G15: write-only."""
-    response = server.put_client("with-secret", secret="a secret to hide", grant_types=["basic"], scope=None)
+    response = server.put_client("with-secret", secret="canary-secret to hide", grant_types=["basic"], scope=None)
     shown = server.request("GET", "/Client/with-secret", headers=basic())
 
     assert response.status_code == 201
-    assert "a secret to hide" not in response.text + shown.text
+    assert "canary-secret to hide" not in response.text + shown.text
     assert "secret" not in shown.json
-    assert server.introspect("x", headers=basic("with-secret", "a secret to hide")).status_code == 403
+    assert server.introspect("x", headers=basic("with-secret", "canary-secret to hide")).status_code == 403
 
 
 def test_a_deleted_client_is_gone_and_its_versions_go_on(server: Server) -> None:

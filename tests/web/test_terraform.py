@@ -24,7 +24,7 @@ def go(server: Server, method: str, path: str, body: object | None = None) -> An
 
 def test_the_life_of_an_aidbox_client(server: Server) -> None:
     """aidbox_client: POST 201, GET, PUT, DELETE, GET 404; grant_types as they were sent, each time."""
-    body = {"id": "my-client", "secret": "a secret of some length", "grant_types": ["basic"]}
+    body = {"id": "my-client", "secret": "canary-secret of some length", "grant_types": ["basic"]}
 
     answers = [
         go(server, "POST", "/Client", body),
@@ -42,7 +42,7 @@ def test_the_life_of_an_aidbox_client(server: Server) -> None:
 
 def test_the_life_of_an_aidbox_access_policy(server: Server) -> None:
     """aidbox_access_policy: without an id it gets one; links as {id, resourceType}; the description is kept."""
-    go(server, "POST", "/Client", {"id": "postman", "secret": "a secret of some length", "grant_types": ["basic"]})
+    go(server, "POST", "/Client", {"id": "postman", "secret": "canary-secret of some length", "grant_types": ["basic"]})
     link = [{"id": "postman", "resourceType": "Client"}]
     body = {"description": "A policy to allow postman to access data", "engine": "allow", "link": link}
 

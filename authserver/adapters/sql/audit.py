@@ -56,6 +56,13 @@ class SqlAuditStore:
             found = connection.execute(statement.order_by(audit_event.c.sequence.desc()).limit(query.count))
             return [FoundRecord(row.sequence, row.hash, orjson.loads(row.body)) for row in found]
 
+    def last_before(self, moment: int) -> int:
+        """Return the number of the latest record of before this moment, found by the index of the moments."""
+        at, number = audit_event.c.at, audit_event.c.sequence
+        latest = select(number).where(at < moment).order_by(at.desc()).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(latest).scalar() or 0
+
     def head(self) -> Head | None:
         """Return where the chain begins and ends; None when the database does not say."""
         with self._database.reading() as connection:
@@ -123,18 +130,25 @@ class SqlAuditStore:
 
 
 def _link(row: Row[tuple[object, ...]]) -> Link:
-    columns = (row.event, row.at, row.outcome, row.agent, row.entity, row.tenant)
+    columns = (row.event, row.at, row.outcome, row.agent, row.entity, row.tenant, row.jti)
     return Link(row.sequence, row.previous or GENESIS, row.hash, row.body, columns)
 
 
 def _conditions(query: AuditQuery) -> Iterator[ColumnElement[bool]]:
     columns = audit_event.c
-    equal = ((columns.agent, query.agent), (columns.entity, query.entity), (columns.tenant, query.tenant))
+    equal = (
+        (columns.agent, query.agent),
+        (columns.entity, query.entity),
+        (columns.tenant, query.tenant),
+        (columns.jti, query.jti),
+    )
     yield from (column == value for column, value in equal if value is not None)
     if query.sequence is not None:
         yield columns.sequence == query.sequence
     if query.after is not None:
         yield columns.sequence < query.after
+    if query.beyond is not None:
+        yield columns.sequence > query.beyond
     if query.events is not None:
         yield columns.event.in_(sorted(query.events))
     if query.outcomes is not None:

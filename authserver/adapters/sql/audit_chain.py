@@ -17,12 +17,12 @@ from authserver.protocol.audit_chain import GENESIS, Head
 from authserver.protocol.audit_record import AuditRecord
 
 NAME = "audit"
-Row = tuple[int, int, str, int, str | None, str | None, str | None, bytes, bytes, bytes]
+Row = tuple[int, int, str, int, str | None, str | None, str | None, bytes, bytes, bytes, str | None]
 
-_COLUMNS = "sequence, at, event, outcome, agent, entity, tenant, previous, hash, body"
+_COLUMNS = "sequence, at, event, outcome, agent, entity, tenant, previous, hash, body, jti"
 _HEAD_SQL = "SELECT sequence, hash FROM audit_head WHERE name = 'audit'"
 _INTO = f"INSERT INTO audit_event ({_COLUMNS})"
-_SQLITE_INSERT = f"{_INTO} VALUES ({', '.join('?' * 10)})"
+_SQLITE_INSERT = f"{_INTO} VALUES ({', '.join('?' * 11)})"
 _SQLITE_HEAD = (
     "INSERT INTO audit_head (name, sequence, hash, pruned_sequence, pruned_hash)"
     " VALUES ('audit', ?, ?, 0, zeroblob(32))"
@@ -30,7 +30,9 @@ _SQLITE_HEAD = (
 )
 LOCK_SQL = f"{_HEAD_SQL} FOR UPDATE"
 # In binary: bytes as text would be twice as many.
-_ARRAYS = ", ".join(f"%b::{kind}[]" for kind in "bigint bigint text bigint text text text bytea bytea bytea".split())
+_ARRAYS = ", ".join(
+    f"%b::{kind}[]" for kind in "bigint bigint text bigint text text text bytea bytea bytea text".split()
+)
 _POSTGRESQL_INSERT = f"{_INTO} SELECT * FROM unnest({_ARRAYS})"  # noqa: S608 -- constants
 _POSTGRESQL_HEAD = "UPDATE audit_head SET sequence = %s, hash = %s WHERE name = 'audit'"
 _POSTGRESQL_FIRST = (
@@ -54,7 +56,7 @@ def rows(head: tuple[int, bytes], records: Sequence[AuditRecord]) -> list[Row]:
         body = encode(record)
         digest = audit_chain.link(previous, sequence, body)
         found = (record.agent, record.entity, record.tenant)
-        made.append((sequence, record.at, record.event, record.outcome, *found, previous, digest, body))
+        made.append((sequence, record.at, record.event, record.outcome, *found, previous, digest, body, record.jti))
         previous = digest
     return made
 

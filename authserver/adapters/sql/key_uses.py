@@ -1,25 +1,24 @@
-"""The KeyUseStore over SQL: one row a key, raised by an upsert."""
+"""The KeyUseStore over SQL, for API keys and for keys of clients: one row a key, raised by an upsert."""
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Table, delete, select
 
 from authserver.adapters.sql.database import Database, insert_into
 from authserver.adapters.sql.tables import api_key_use
-
-_LAST = select(api_key_use).where(api_key_use.c.id.in_(bindparam("of_ids", expanding=True)))
 
 
 class SqlKeyUseStore:
     """KeyUseStore (see the port) on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        added = insert_into(api_key_use, database.dialect)
+    def __init__(self, database: Database, table: Table = api_key_use) -> None:
+        """Keep the uses in this table: its columns are `id` and `last_used`."""
+        self._database, self._table = database, table
+        added = insert_into(table, database.dialect)
         self._mark = added.on_conflict_do_update(
-            index_elements=[api_key_use.c.id],
+            index_elements=[table.c.id],
             set_={"last_used": added.excluded.last_used},
-            where=api_key_use.c.last_used < added.excluded.last_used,
+            where=table.c.last_used < added.excluded.last_used,
         )
 
     def mark(self, uses: Mapping[str, int]) -> None:
@@ -32,6 +31,11 @@ class SqlKeyUseStore:
 
     def last_used(self, key_ids: Sequence[str]) -> Mapping[str, int]:
         """Return the moment kept for each of these keys that has one."""
+        last = select(self._table).where(self._table.c.id.in_(list(key_ids)))
         with self._database.reading() as connection:
-            rows = connection.execute(_LAST, {"of_ids": list(key_ids)}).all()
-        return {row.id: row.last_used for row in rows}
+            return {row.id: row.last_used for row in connection.execute(last)}
+
+    def purge(self, *, before: int) -> int:
+        """Forget the uses of before this second; return how many."""
+        with self._database.writing() as connection:
+            return connection.execute(delete(self._table).where(self._table.c.last_used < before)).rowcount

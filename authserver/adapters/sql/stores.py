@@ -15,6 +15,7 @@ from authserver.adapters.sql.nearby import NearbyResources
 from authserver.adapters.sql.receipts import SqlReceiptStore
 from authserver.adapters.sql.resources import SqlResourceStore
 from authserver.adapters.sql.spendings import SqlSpendingBoard
+from authserver.adapters.sql.tables import client_key_use
 from authserver.services.ports import MAX_DECISIONS, MAX_RECEIPTS
 
 
@@ -49,6 +50,7 @@ class SqlStores:
         self.audit = SqlAuditStore(self.database, self.claims)
         self.receipts = SqlReceiptStore(self.database, max_rows=max_receipts)
         self.key_uses = SqlKeyUseStore(self.database)
+        self.client_key_uses = SqlKeyUseStore(self.database, client_key_use)
         self.spendings = SqlSpendingBoard(self.database)
         self.decisions = SqlDecisionStore(self.database, max_rows=max_decisions)
 

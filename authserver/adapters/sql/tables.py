@@ -146,6 +146,16 @@ api_key_use = Table(
     PrimaryKeyConstraint("id", name="pk_api_key_use"),
 )
 
+# When a key of a client last proved it, to the hour: the id is the client's, a slash, and the key's thumbprint.
+client_key_use = Table(
+    "client_key_use",
+    metadata,
+    Column("id", CODE_POINTS, nullable=False),
+    Column("last_used", BigInteger, nullable=False),  # epoch seconds
+    PrimaryKeyConstraint("id", name="pk_client_key_use"),
+    Index("ix_client_key_use_last_used", "last_used"),
+)
+
 # One row per process: what it let callers spend in its last rounds, as JSON, for the limits of all others.
 spending = Table(
     "spending",
@@ -184,6 +194,7 @@ audit_event = Table(
     Column("previous", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     Column("body", LargeBinary, nullable=False),  # JSON, the very bytes that were hashed
+    Column("jti", CODE_POINTS),  # of the token that it is about
     PrimaryKeyConstraint("sequence", name="pk_audit_event"),
     Index("ix_audit_event_at", "at"),
     Index("ix_audit_event_agent", "agent", "sequence"),
