@@ -35,12 +35,13 @@ _EXPORT_METHODS = {
 }
 
 
-VALIDATE, EVERYTHING, DOCUMENT = "$validate", "$everything", "$document"
+VALIDATE, EVERYTHING, DOCUMENT, SUMMARY = "$validate", "$everything", "$document", "$summary"
 # Operation -> its methods and the letter that it needs; on an instance $validate is about an update.
 _OPERATIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
     VALIDATE: (("POST",), "c"),
     EVERYTHING: (("GET", "POST"), "r"),
     DOCUMENT: (("GET", "POST"), "r"),
+    SUMMARY: (("GET", "POST"), "r"),
 }
 _ON_TYPE = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _ON_INSTANCE = ("GET", "HEAD", "PUT", "PATCH", "DELETE")
@@ -159,6 +160,8 @@ def _resource_operation(segments: Sequence[str], resource_type: str | None, reso
             return EVERYTHING
         case "Composition", "$document" if on_instance:
             return DOCUMENT
+        case "Patient", "$summary" if on_instance:
+            return SUMMARY
     return ""
 
 

@@ -83,6 +83,7 @@ WRITES: list[tuple[str, str, Any, dict[str, str]]] = [
         for text in ("Patient?gender=male", "Patient?_id=m1", "Patient?_id=foreign", "Patient?_id=w0", "Patient/m1")
     ),
     *(("GET", f"Composition/{name}/$document", None, {}) for name in ("c1", "hidden", "nobody")),
+    *(("GET", f"Patient/{name}/$summary", None, {}) for name in TARGETS),
     *(("GET", path, None, {}) for path in ("Observation", "Observation/_history", "_history", "Patient", "AuditEvent")),
 ]
 
@@ -141,7 +142,8 @@ PATHS = [
     "Observation/lab-1/_history", "Observation/vital-1/_history/1", "Observation/lab-1/_history/1",
     "Observation/_history", "Observation/_history?_count=3",
     "Patient/_history?_count=1", "_history", "_history?_type=Encounter", "_history?_type=Patient,Encounter",
-    "Patient/w0/$everything", "Patient/w0/$everything?_count=1", "Patient/foreign/$everything",
+    "Patient/$everything", "Patient/$everything?_count=1", "Patient/w0/$everything", "Patient/w0/$everything?_count=1",
+    "Patient/foreign/$everything",
     "Observation/vital-1/$validate",
 ]  # fmt: skip
 

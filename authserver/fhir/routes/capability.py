@@ -24,7 +24,13 @@ _CONDITIONS = {
 }
 _SYSTEM = ("transaction", "batch", "search-system", "history-system")
 _CORE = "http://hl7.org/fhir/OperationDefinition"
-_OPERATIONS = {"Patient": [("everything", "Patient-everything")], "Composition": [("document", "Composition-document")]}
+_OPERATIONS = {
+    "Patient": [
+        ("everything", f"{_CORE}/Patient-everything"),
+        ("summary", "http://hl7.org/fhir/uv/ips/OperationDefinition/summary"),
+    ],
+    "Composition": [("document", f"{_CORE}/Composition-document")],
+}
 _EXPORT_OF = {"Patient": "patient-export", "Group": "group-export"}
 
 
@@ -104,8 +110,8 @@ def _resource(definitions: Definitions, resource_type: str, reverse_links: list[
             {"name": p.code, "definition": f"{_PARAMETER}/{p.definition}", "type": p.kind} for p in parameters
         ],
         "operation": [
-            {"name": name, "definition": f"{_CORE}/{definition}"}
-            for name, definition in (("validate", "Resource-validate"), *_OPERATIONS.get(resource_type, ()))
+            {"name": name, "definition": definition}
+            for name, definition in (("validate", f"{_CORE}/Resource-validate"), *_OPERATIONS.get(resource_type, ()))
         ],
     }
 

@@ -5,57 +5,61 @@ was deleted.
 """
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
-from flask import Response
+from flask import Request, Response
 
 from authserver.fhir import exact_json
-from authserver.fhir.access import AccessRules, Caller
+from authserver.fhir.access import Caller
 from authserver.fhir.constraint import Constraint
-from authserver.fhir.interactions.links import Links
 from authserver.fhir.request import FhirRequest
+from authserver.fhir.routes import operation_parameters
 from authserver.fhir.routes.answers import gone
+from authserver.fhir.routes.gathering import Gathering
 from authserver.fhir.search.problems import UnsupportedParameter
 from authserver.fhir.store.port import FhirReads, Stored
 from authserver.protocol.instants import instant
 from authserver.protocol.render import FHIR_JSON
 
+Entry = dict[str, Any]
+
 
 class DocumentRoutes:
     """Makes documents over one store; `base_url` is what every fullUrl begins with."""
 
-    def __init__(self, reads: FhirReads, rules: AccessRules, links: Links, *, base_url: str) -> None:
-        self._reads, self._rules, self._links, self._base_url = reads, rules, links, base_url
+    def __init__(self, reads: FhirReads, gathering: Gathering, *, base_url: str) -> None:
+        self._reads, self._gathering, self._base_url = reads, gathering, base_url
 
-    def answer(self, caller: Caller, request: FhirRequest, *, constraint: Constraint, now: int) -> Response:
+    def answer(
+        self, caller: Caller, request: FhirRequest, *, constraint: Constraint, http: Request, now: int
+    ) -> Response:
         """Answer with the document; `now` is in microseconds."""
-        for name, value in request.parameters:
-            if name != "_format" and (name, value) != ("persist", "false"):
+        for name, value in operation_parameters.pairs(request, http, known=("persist", "_format")):
+            if name == "persist" and value.lower() != "false":
                 raise UnsupportedParameter(name)
         resource_id = request.resource_id or ""
         composition = self._reads.read(constraint, "Composition", resource_id)
         if composition is None:
             raise gone(self._reads.version(constraint, "Composition", resource_id, None))
-        included = [composition, *self._referred(caller, composition)]
-        bundle = {
-            "resourceType": "Bundle",
-            "identifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{uuid.uuid4()}"},
-            "type": "document",
-            "timestamp": instant(now),
-            "entry": [self._entry(one) for one in included],
-        }
-        return Response(exact_json.dumps(bundle), content_type=FHIR_JSON)
+        keys = self._gathering.references([composition]) - {("Composition", composition.id)}
+        included = [composition, *self._gathering.readable(caller, keys)]
+        return document([stored_entry(one, self._base_url) for one in included], now=now)
 
-    def _referred(self, caller: Caller, composition: Stored) -> list[Stored]:
-        """Return what the Composition itself refers to, as far as the token may read it."""
-        keys = self._links.local(exact_json.loads(composition.body)) - {("Composition", composition.id)}
-        seen = (self._read(caller, resource_type, resource_id) for resource_type, resource_id in sorted(keys))
-        return [one for one in seen if one is not None]
 
-    def _read(self, caller: Caller, resource_type: str, resource_id: str) -> Stored | None:
-        constraint = self._rules.rights(caller, resource_type).get("r", Constraint(caller.tenant, ()))
-        return self._reads.read(constraint, resource_type, resource_id)
+def document(entries: Sequence[Entry], *, now: int, **members: Any) -> Response:
+    """Return the entries, the Composition first, as a document (http://hl7.org/fhir/R4/documents.html)."""
+    bundle = {
+        "resourceType": "Bundle",
+        **members,
+        "identifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{uuid.uuid4()}"},
+        "type": "document",
+        "timestamp": instant(now),
+        "entry": list(entries),
+    }
+    return Response(exact_json.dumps(bundle), content_type=FHIR_JSON)
 
-    def _entry(self, one: Stored) -> dict[str, Any]:
-        full_url = f"{self._base_url}/{one.resource_type}/{one.id}"
-        return {"fullUrl": full_url, "resource": exact_json.embedded(one.body)}
+
+def stored_entry(one: Stored, base_url: str) -> Entry:
+    """Return a stored resource as an entry of a document."""
+    return {"fullUrl": f"{base_url}/{one.resource_type}/{one.id}", "resource": exact_json.embedded(one.body)}

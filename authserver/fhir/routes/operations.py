@@ -1,4 +1,4 @@
-"""Answer the operations on resources: $validate, and hand $everything and $document to their modules.
+"""Answer the operations on resources: $validate, and hand $everything, $document and $summary to their modules.
 
 Source: http://hl7.org/fhir/R4/resource-operation-validate.html.
 """
@@ -12,9 +12,10 @@ from authserver.fhir import exact_json
 from authserver.fhir.access import AccessRules, Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.interactions import bodies
-from authserver.fhir.request import DOCUMENT, EVERYTHING, FhirRequest
+from authserver.fhir.request import DOCUMENT, EVERYTHING, SUMMARY, FhirRequest
 from authserver.fhir.routes.documents import DocumentRoutes
 from authserver.fhir.routes.everything import EverythingRoutes
+from authserver.fhir.routes.summary import SummaryRoutes
 from authserver.fhir.search.problems import UnsupportedParameter
 from authserver.fhir.store.port import FhirReads
 from authserver.fhir.validation.validator import Validator
@@ -38,9 +39,10 @@ class OperationRoutes:
         *,
         everything: EverythingRoutes,
         documents: DocumentRoutes,
+        summaries: SummaryRoutes,
     ) -> None:
         self._reads, self._rules, self._validator = reads, rules, validator
-        self._everything, self._documents = everything, documents
+        self._everything, self._documents, self._summaries = everything, documents, summaries
 
     def answer(
         self, caller: Caller, request: FhirRequest, *, constraint: Constraint, http: Request, now: int
@@ -49,7 +51,9 @@ class OperationRoutes:
         if request.operation == EVERYTHING:
             return self._everything.answer(caller, request, constraint=constraint, http=http)
         if request.operation == DOCUMENT:
-            return self._documents.answer(caller, request, constraint=constraint, now=now)
+            return self._documents.answer(caller, request, constraint=constraint, http=http, now=now)
+        if request.operation == SUMMARY:
+            return self._summaries.answer(caller, request, constraint=constraint, http=http, now=now)
         return self._validate(caller, request, http)
 
     def _validate(self, caller: Caller, request: FhirRequest, http: Request) -> Response:

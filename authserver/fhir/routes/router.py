@@ -9,10 +9,12 @@ from authserver.fhir.interactions.task import WRITING
 from authserver.fhir.routes.bundles import Admitted
 from authserver.fhir.routes.documents import DocumentRoutes
 from authserver.fhir.routes.everything import EverythingRoutes
+from authserver.fhir.routes.gathering import Gathering
 from authserver.fhir.routes.history import HistoryRoutes
 from authserver.fhir.routes.operations import OperationRoutes
 from authserver.fhir.routes.resources import ResourceRoutes
 from authserver.fhir.routes.search import SearchRoutes
+from authserver.fhir.routes.summary import SummaryRoutes
 from authserver.fhir.routes.writes import WriteRoutes
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.store.port import FhirReads, FhirStore
@@ -37,12 +39,14 @@ class Router:
         self._search_rights = interactions.search_rights
         self._definitions, self._base_url = definitions, base_url
         self._writes = WriteRoutes(store, interactions.reader, interactions.performer, base_url=base_url)
+        gathering = Gathering(store, rules, interactions.links)
         self._operations = OperationRoutes(
             store,
             rules,
             interactions.validator,
-            everything=EverythingRoutes(store, rules, definitions, interactions.links, base_url=base_url),
-            documents=DocumentRoutes(store, rules, interactions.links, base_url=base_url),
+            everything=EverythingRoutes(store, gathering, definitions, base_url=base_url),
+            documents=DocumentRoutes(store, gathering, base_url=base_url),
+            summaries=SummaryRoutes(store, gathering, parser, base_url=base_url),
         )
 
     def answer(self, admitted: Admitted, http: Request, *, now: int, request_id: str) -> Response:

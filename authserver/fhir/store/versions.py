@@ -1,13 +1,15 @@
 """Read versions: the one that is named, or all of a resource, a type or a tenant, newest first.
 
 Old versions have no index rows, so each is held against the constraint by `search/matching.py`, on its own content.
+That takes time, so where nothing is there something else is held against it: hidden and absent take the same path
+(threat H01).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select, tuple_
+from sqlalchemy import Connection, Row, Select, and_, false, func, select, tuple_
 
 from authserver.fhir import exact_json
 from authserver.fhir.constraint import Constraint
@@ -39,12 +41,17 @@ class VersionReader:
         wanted = tables.resource.c.version_id if version_id is None else version_id
         statement = _versions(constraint, (resource_type,), resource_id).where(tables.version.c.version_id == wanted)
         row = self.connection.execute(statement).one_or_none()
-        return _version(row) if row is not None and self._reached(constraint, row) else None
+        if row is not None and self._reached(constraint, row):
+            return _version(row)
+        self._look_elsewhere(constraint, resource_type, absent=row is None)
+        return None
 
     def history(self, constraints: Mapping[str, Constraint], query: HistoryQuery) -> HistoryPage:
         """Return one page; `constraints` has one of each type, all of one tenant."""
         found: list[Version] = []
         total = self._total(constraints, query)
+        if total == 0:
+            return HistoryPage((), None, 0)
         position, last = query.after, query.after
         for scanned, row in enumerate(self._rows(constraints, query)):
             if scanned == MAX_SCANNED:
@@ -72,8 +79,12 @@ class VersionReader:
         """Count a resource's versions; those of a type or of everything are too many to look at."""
         if query.resource_id is None:
             return None
-        rows = self._rows(constraints, HistoryQuery(query.resource_types, query.resource_id, query.since, query.until))
-        return sum(self._reached(constraints[row.resource_type], row) for row in rows)
+        every = HistoryQuery(query.resource_types, query.resource_id, query.since, query.until)
+        reached = [self._reached(constraints[row.resource_type], row) for row in self._rows(constraints, every)]
+        if not any(reached):
+            (resource_type,) = query.resource_types
+            self._look_elsewhere(constraints[resource_type], resource_type, absent=not reached)
+        return sum(reached)
 
     def _reached(self, constraint: Constraint, row: Row[Any]) -> bool:
         """Say whether the constraint reaches the version; a deletion is seen by who sees what was deleted."""
@@ -82,8 +93,19 @@ class VersionReader:
         body, moment = (row.body_before, row.updated_before) if row.deleted else (row.body, row.last_updated)
         if not body:
             return False
+        return self._matches(constraint, body, moment)
+
+    def _matches(self, constraint: Constraint, body: bytes, moment: int) -> bool:
         facts = Facts.of(exact_json.loads(bytes(body)), last_updated=moment, extractor=self.extractor)
         return matches_any(constraint.alternatives, facts)
+
+    def _look_elsewhere(self, constraint: Constraint, resource_type: str, *, absent: bool) -> None:
+        """Read a version of the type; where nothing was there hold it against the constraint, as what is hidden was."""
+        if constraint.is_everything:
+            return
+        row = self.connection.execute(_any_version(constraint, resource_type)).one_or_none()
+        if row is not None and absent:
+            self._matches(constraint, row.body, row.last_updated)
 
 
 def _history(constraints: Mapping[str, Constraint], query: HistoryQuery, after: int | None) -> Select[Any]:
@@ -120,6 +142,18 @@ def _versions(constraint: Constraint, resource_types: Sequence[str], resource_id
         .where(resource.c.tenant == constraint.tenant, resource.c.resource_type.in_(resource_types))
     )
     return statement if resource_id is None else statement.where(resource.c.id == resource_id)
+
+
+def _any_version(constraint: Constraint, resource_type: str) -> Select[Any]:
+    """Select one version of the type that is no deletion, whichever the index has first."""
+    resource, version = tables.resource, tables.version
+    return (
+        select(version.c.body, version.c.last_updated)
+        .join_from(resource, version, version.c.rid == resource.c.rid)
+        .where(resource.c.tenant == constraint.tenant, resource.c.resource_type == resource_type)
+        .where(version.c.deleted == false())
+        .limit(1)
+    )
 
 
 def _position(row: Row[Any]) -> int:

@@ -48,7 +48,7 @@ class Validator:
             found.add(path, "The elements are nested too deeply.", "structure")
             return
         chosen: dict[str, str] = {}
-        for name, child in value.items():
+        for name in value:
             member = structure.members.get(name.removeprefix("_"))
             if member is None or (name[0] == "_" and member.type_name not in CHECKS):
                 found.unknown(path, name)
@@ -56,7 +56,7 @@ class Validator:
             here = f"{path}.{member.element}"
             if chosen.setdefault(member.element, name.removeprefix("_")) != name.removeprefix("_"):
                 found.add(here, "Only one of the element's types may be there.", "structure")
-            self._member(value, name, child, member, here, found, depth=depth)
+            self._member(value, name, member=member, path=here, found=found, depth=depth)
         for element, names in structure.required:
             if not any(name in value or f"_{name}" in value for name in names):
                 found.add(f"{path}.{element}", "The element is required.", "required")
@@ -65,19 +65,19 @@ class Validator:
         self,
         parent: Mapping[str, Any],
         name: str,
-        child: object,
+        *,
         member: Member,
         path: str,
         found: Findings,
-        *,
         depth: int,
     ) -> None:
+        child = parent[name]
         if isinstance(child, list) is not member.repeats:
             problem = "The element repeats: it must be a list." if member.repeats else "The element is no list."
             found.add(path, problem, "structure")
             return
         if not isinstance(child, list):
-            self._value(child, member, name, path, found, depth=depth)
+            self._value(child, member, name=name, path=path, found=found, depth=depth)
             return
         if not child:
             found.add(path, "A list must not be empty.", "structure")
@@ -86,9 +86,9 @@ class Validator:
             here = f"{path}[{position}]"
             if item is None and isinstance(other, list) and position < len(other) and other[position] is not None:
                 continue
-            self._value(item, member, name, here, found, depth=depth)
+            self._value(item, member, name=name, path=here, found=found, depth=depth)
 
-    def _value(self, value: object, member: Member, name: str, path: str, found: Findings, *, depth: int) -> None:
+    def _value(self, value: object, member: Member, *, name: str, path: str, found: Findings, depth: int) -> None:
         check = CHECKS.get(member.type_name)
         if check is not None and name[0] != "_":
             if not check(value):
@@ -99,10 +99,11 @@ class Validator:
         if not isinstance(value, Mapping) or not value:
             found.add(path, "The element must be an object with members (ele-1).", "structure")
             return
-        self._object(value, member, _ELEMENT if check is not None else member.type_name, path, found, depth=depth)
+        type_name = _ELEMENT if check is not None else member.type_name
+        self._object(value, member, type_name=type_name, path=path, found=found, depth=depth)
 
     def _object(
-        self, value: Mapping[str, Any], member: Member, type_name: str, path: str, found: Findings, *, depth: int
+        self, value: Mapping[str, Any], member: Member, *, type_name: str, path: str, found: Findings, depth: int
     ) -> None:
         if type_name == "Resource":
             self._resource(value, path, found, depth=depth + 1)

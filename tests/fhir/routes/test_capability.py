@@ -117,6 +117,7 @@ CALLS = {
     "validate": ("POST", "{type}/$validate"),
     "everything": ("GET", "{type}/x/$everything"),
     "document": ("GET", "{type}/x/$document"),
+    "summary": ("GET", "{type}/x/$summary"),
 }
 NOT_SERVED = (405, 501)
 
