@@ -195,7 +195,7 @@ class _Server(uvicorn.Server):
 def keep_for_good() -> None:
     """Let the garbage collector look no more at what is loaded by now, for it stays as long as the process does.
 
-    Otherwise it walks through the code of every library again and again: a fifth of the time of a token request.
+    Otherwise it walks through the code of every library now and then, and every request waits for that.
     """
     gc.collect()
     gc.freeze()

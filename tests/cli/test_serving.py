@@ -6,7 +6,7 @@ from authserver.cli import serving
 
 
 def test_what_is_loaded_is_looked_at_no_more_by_the_garbage_collector() -> None:
-    """A request shall not pay for walks through every library that is loaded."""
+    """No request shall wait for a walk through every library that is loaded."""
     loaded = [["a list that the collector tracks"]]
 
     try:
