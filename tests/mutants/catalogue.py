@@ -1285,8 +1285,8 @@ MUTANTS: list[Mutant] = [
         (
             "a refusal is said again",
             "G07",
-            'lasting = lasting and answer.get("policy_decision", {}).get("allowed") is not False',
-            "lasting = bool(lasting)",
+            'lasting = admitted.lasting and answer.get("policy_decision", {}).get("allowed") is not False',
+            "lasting = admitted.lasting",
         ),
     ),
     *_of(
