@@ -344,6 +344,7 @@ def test_a_caller_that_was_admitted_is_looked_at_anew_after_a_change(
     token = fast.ask()[1]["access_token"]
 
     assert fast.operate(method, path, **({} if resource is None else {"json": resource})) in (200, 201, 204)
+    assert fast.introspect(token)["active"]  # asked by another: all but the caller is at hand again
 
     assert fast.post(INTROSPECT, {"token": token}, **reader)[0] == status
 
