@@ -310,14 +310,15 @@ def test_only_so_many_answers_are_kept(fast: Fast, monkeypatch: pytest.MonkeyPat
     assert [fast.introspect(token)["active"] for token in [*tokens, *tokens]] == [True] * 4
 
 
-READER = {"grant_types": ["basic"], "secret": "a secret of the reader"}
+READER_SECRET = "a secret of the reader"
+READER = {"grant_types": ["basic"], "secret": READER_SECRET}
 LINK = [{"id": "reader", "resourceType": "Client"}]
 
 
 @pytest.fixture
 def reader(fast: Fast) -> dict[str, str]:
     """The credentials of a caller that may introspect, and is known to the process for it."""
-    by = basic("reader", READER["secret"])  # type: ignore[arg-type]
+    by = basic("reader", READER_SECRET)
     fast.operate("PUT", "/Client/reader", json=READER)
     fast.operate("PUT", "/AccessPolicy/reader", json={"engine": "allow", "link": LINK})
     told = [fast.introspect(fast.ask()[1]["access_token"], **by)["active"] for _ in range(3)]
