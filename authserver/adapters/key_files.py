@@ -42,8 +42,9 @@ class KeyFiles:
         times: KeyTimes | None = None,
         now: Callable[[], int] = clock.now,
         monotonic: Callable[[], float] = time.monotonic,
+        memory: Callable[[], VerifiedTokens] = VerifiedTokens,
     ) -> None:
-        """Load every key. Raises KeyFilesError.
+        """Load every key; each set of keys has a `memory` of its own. Raises KeyFilesError.
 
         Refused: a directory or file that is not its owner's alone, a file that is no key or record, is named for
         another kid or has an unsupported key, a retired key that came back, and a key that is missing too early.
@@ -58,7 +59,8 @@ class KeyFiles:
         self._look_at = monotonic() + CHECK_SECONDS
         self._looking = threading.Lock()
         self._headers: dict[tuple[str, str], str] = {}
-        self._verified = self._folder, VerifiedTokens()
+        self._memory = memory
+        self._verified = self._folder, memory()
         self._log = structlog.get_logger("authserver.keys")
 
     def sign(self, claims: Mapping[str, Any], *, typ: str) -> str:
@@ -66,10 +68,14 @@ class KeyFiles:
 
         Raises Unavailable (`no_signing_key`) when every key was published too short a time ago.
         """
-        key = self._signing_key()
-        header = self._headers.get((key.kid, typ)) or self._header(key, typ)
-        signing_input = f"{header}.{jose.encode_segment(orjson.dumps(claims))}"
-        return f"{signing_input}.{jose.encode_segment(key.sign(signing_input.encode('ascii')))}"
+        self._present()
+        folder, verified = self._verified  # both at once: what is remembered is of these keys
+        key = self._signing_key(folder)
+        header, payload = self._headers.get((key.kid, typ)) or self._header(key, typ), orjson.dumps(claims)
+        signing_input = f"{header}.{jose.encode_segment(payload)}"
+        token = f"{signing_input}.{jose.encode_segment(key.sign(signing_input.encode('ascii')))}"
+        verified.add(token, payload, typ=typ)
+        return token
 
     def verify(self, token: str, *, typ: str) -> Mapping[str, Any] | None:
         """Return the claims if one of the published keys signed the token with this `typ`, else None; never raises.
@@ -78,14 +84,14 @@ class KeyFiles:
         """
         self._present()
         folder, verified = self._verified  # both at once: what former keys verified is not known to these
-        claims = verified.get(token, typ=typ)
-        if claims is not None:
-            return claims
+        known = verified.get(token, typ=typ)
         try:
-            claims = _verified(token, folder, typ=typ)
+            payload = _verified(token, folder, typ=typ) if known is None else known
+            claims = jose.read_claims(payload)
         except InvalidJws:
             return None
-        verified.add(token, claims, typ=typ)
+        if known is None:
+            verified.add(token, payload, typ=typ)
         return claims
 
     def key_set(self) -> object:
@@ -116,8 +122,7 @@ class KeyFiles:
         order = {life.kid: (life.signing_since, life.announced_at) for life in folder.lives}
         return sorted(folder.keys, key=lambda kid: (order.get(kid, (self._now(), 0)), kid))
 
-    def _signing_key(self) -> SigningKey:
-        folder = self._present()
+    def _signing_key(self, folder: Folder) -> SigningKey:
         life = _signing(folder, self._now())
         if life is None:
             raise Unavailable(detail="no key was published long enough to sign", reason="no_signing_key")
@@ -154,7 +159,7 @@ class KeyFiles:
             return
         self._alarm = ""
         self._log.info("keys_changed", added=_names(found, self._folder), removed=_names(self._folder, found))
-        self._folder, self._verified = found, (found, VerifiedTokens())
+        self._folder, self._verified = found, (found, self._memory())
 
     def _require_continuity(self, found: Folder) -> None:
         """Refuse to unpublish a key that an unexpired token may carry, whatever the folder says (row X53)."""
@@ -189,14 +194,14 @@ def open_signer(
     return KeyFiles(directory, times=times, now=now)
 
 
-def _verified(token: str, folder: Folder, *, typ: str) -> Mapping[str, Any]:
-    """Return the claims of a token that a key of the folder signed; raises InvalidJws."""
+def _verified(token: str, folder: Folder, *, typ: str) -> bytes:
+    """Return the payload of a token that a key of the folder signed; raises InvalidJws."""
     jws = jose.parse(token, algorithms=ALGORITHMS)
     key = folder.keys.get(str(jws.header.get("kid")))
     if key is None or jws.header != {"alg": key.algorithm, "kid": key.kid, "typ": typ}:
         raise InvalidJws(detail="not the header of a token of ours")
     jose.check_signature(jws, key.public)
-    return jws.claims()
+    return jws.payload
 
 
 def _signing(folder: Folder, now: int) -> KeyLife | None:

@@ -61,7 +61,7 @@ class UnverifiedJws:
 
     def claims(self) -> Mapping[str, Any]:
         """Return the payload as a JSON object; raises InvalidJws when it is none."""
-        return _json_object(self.payload, what="claims")
+        return read_claims(self.payload)
 
 
 def parse(token: str, *, algorithms: Collection[str]) -> UnverifiedJws:
@@ -83,6 +83,11 @@ def read(token: str) -> UnverifiedJws:
     """
     match, header = _opened(token)
     return _whole(match, header)
+
+
+def read_claims(payload: bytes) -> Mapping[str, Any]:
+    """Return a payload as a JSON object; raises InvalidJws (`jws_claims`) when it is none."""
+    return _json_object(payload, what="claims")
 
 
 def check_algorithm(header: Mapping[str, Any], algorithms: Collection[str]) -> None:

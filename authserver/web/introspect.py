@@ -5,6 +5,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -19,9 +20,10 @@ from authserver.protocol.render import Answer
 from authserver.protocol.scopes import INTROSPECT
 from authserver.protocol.token_request import KNOWN_PARAMETERS, single_values
 from authserver.services.at_hand import Present
-from authserver.services.authorization import Authorization
+from authserver.services.authorization import Authorization, Caller
 from authserver.services.key_uses import GRAIN_SECONDS
 from authserver.services.limits import Limits
+from authserver.services.policy_decisions import SAMPLE_SECONDS
 from authserver.services.token_introspection import TokenIntrospection
 from authserver.web.callers import caller_of, proven_caller
 from authserver.web.direct_path import Later
@@ -32,6 +34,9 @@ from authserver.web.policy_requests import own_request
 
 MAX_SAID = 10_000
 """Answers that are kept to be said again; the one not asked for longest goes first."""
+
+MAX_ADMITTED = 1_000
+"""Callers that are known to be allowed to ask; the one admitted longest ago goes first."""
 
 _TELLING = ("authorization", "x-api-key", "content-type", "content-encoding", "accept")
 """The headers that the answer depends on. No header has a line break in it, and these come before the body."""
@@ -49,22 +54,18 @@ class IntrospectView:
         """Return what the token is worth now; raises AuthServerError."""
         return self.judge(request, now=now).answer
 
-    def judge(self, request: Incoming, *, now: int) -> "Judged":
-        """Return the answer, and for how long it would be the same; raises AuthServerError."""
+    def judge(self, request: Incoming, *, now: int, admit: "Admit | None" = None) -> "Judged":
+        """Return the answer, and for how long it would be the same; raises AuthServerError.
+
+        `admit` stands in for admit() where that is known already.
+        """
         form = single_values(form_pairs(request), known=_PARAMETERS)
         signed = _wants_jwt(request)
         if signed and request.header("authorization") is None and "client_assertion" not in form:
             # RFC 9701 section 5: a signed answer names its caller, so without one the request is a 400.
             raise InvalidClient(detail="a signed answer was asked for without credentials", reason="login_required")
-        caller = proven_caller(request, self._authorization, now=now, form=form)
-        own = own_request(request, "auth-introspect")
-        try:
-            self._authorization.require_name(caller, own, scope=INTROSPECT)
-        except InsufficientScope as error:
-            # RFC 7662 section 2.3: a bearer token with too little privilege is a 401.
-            refused = LoginRequired(detail=error.detail, reason=error.reason)
-            refused.client_id = error.client_id
-            raise refused from error
+        admitted = (admit or self.admit)(request, form, now)
+        caller = admitted.caller
         described = _described_request(form, request.request_id)
         # An operator is bound by no scope; the policies allowed the question already.
         operator = caller.scopes is None
@@ -75,12 +76,36 @@ class IntrospectView:
         if signed:
             jwt = self._introspection.signed(answer, caller=caller.client, now=now)
             return Judged(render.text_answer(jwt, media_type=signed_introspection.MEDIA_TYPE), caller.client.id)
+        # A refusal is not said again: each has a record under the request id of its own answer (row X23).
+        lasting = admitted.lasting and answer.get("policy_decision", {}).get("allowed") is not False
+        return Judged(render.json_answer(answer), caller.client.id, _good_until(answer, now) if lasting else 0)
+
+    def admit(self, request: Incoming, form: Mapping[str, str], now: int) -> "Admitted":
+        """Return the caller that is proven and may introspect; raises AuthServerError."""
+        caller = proven_caller(request, self._authorization, now=now, form=form)
+        own = own_request(request, "auth-introspect")
+        try:
+            self._authorization.require_name(caller, own, scope=INTROSPECT)
+        except InsufficientScope as error:
+            # RFC 7662 section 2.3: a bearer token with too little privilege is a 401.
+            refused = LoginRequired(detail=error.detail, reason=error.reason)
+            refused.client_id = error.client_id
+            raise refused from error
         # A caller's own token or assertion has an end of its own; a secret is as good as the registration.
         # What is said again may not depend on what the request's name does not tell: its source, other headers.
-        lasting = _is_basic(request) and self._authorization.allows_whatever(caller, own)
-        # A refusal is not said again: each has a record under the request id of its own answer (row X23).
-        lasting = lasting and answer.get("policy_decision", {}).get("allowed") is not False
-        return Judged(render.json_answer(answer), caller.client.id, _good_until(answer, now) if lasting else 0)
+        return Admitted(caller, lasting=_is_basic(request) and self._authorization.allows_whatever(caller, own))
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A caller that may introspect. `lasting`: with the same credentials it may, whatever else the request says."""
+
+    caller: Caller
+    lasting: bool
+
+
+Admit = Callable[[Incoming, Mapping[str, str], int], Admitted]
+"""IntrospectView.admit(), or what answers like it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +137,7 @@ class QuickIntrospectView:
         self._limits = limits
         self._asking, self._at_hand, self._present, self._key_set = asking, at_hand, present, key_set
         self._said: OrderedDict[bytes, tuple[int, object, Judged]] = OrderedDict()
+        self._admitted: OrderedDict[bytes, tuple[int, int, Admitted]] = OrderedDict()
         self._secret = secrets.token_bytes(32)
 
     def answer(self, request: Incoming, *, now: int) -> Answer:
@@ -125,12 +151,30 @@ class QuickIntrospectView:
         if said is not None and said[0] == number and said[1] is key_set and now < said[2].good_until:
             self._said.move_to_end(name)
             return self._counted(said[2])
-        judged = self._at_hand.judge(request, now=now)
+        judged = self._at_hand.judge(request, now=now, admit=partial(self._admit, number))
         if judged.good_until:
             self._said[name] = number, key_set, judged
             while len(self._said) > MAX_SAID:
                 self._said.popitem(last=False)
         return self._counted(judged)
+
+    def _admit(self, number: int, request: Incoming, form: Mapping[str, str], now: int) -> Admitted:
+        """Return who asks. One that may whatever it says is looked at anew each minute, and after each change.
+
+        The minute is that of policy_decisions.SAMPLE_SECONDS: what policies allow leaves its records all the same.
+        """
+        if not _shows_basic_alone(request, form):
+            return self._at_hand.admit(request, form, now)
+        name, minute = self._digest((request.header("authorization") or "").encode("latin-1")), now // SAMPLE_SECONDS
+        known = self._admitted.get(name)
+        if known is not None and known[:2] == (number, minute):
+            return known[2]
+        admitted = self._at_hand.admit(request, form, now)
+        if admitted.lasting:
+            self._admitted[name] = number, minute, admitted
+            while len(self._admitted) > MAX_ADMITTED:
+                self._admitted.popitem(last=False)
+        return admitted
 
     def _counted(self, judged: Judged) -> Answer:
         self._limits.admit(judged.caller_id)
@@ -141,7 +185,10 @@ class QuickIntrospectView:
         """Return what tells this request from every other; without the key it tells nothing of its credentials."""
         headers = "\n".join([request.query, *(request.header(name) or "" for name in _TELLING)])
         whole = headers.encode("utf-8", "surrogatepass") + b"\n" + request.read_body()
-        return hashlib.blake2b(whole, key=self._secret, digest_size=16).digest()
+        return self._digest(whole)
+
+    def _digest(self, data: bytes) -> bytes:
+        return hashlib.blake2b(data, key=self._secret, digest_size=16).digest()
 
 
 def revocation_blueprint(introspection: TokenIntrospection, authorization: Authorization) -> Blueprint:
@@ -166,6 +213,12 @@ def _good_until(answer: Mapping[str, Any], now: int) -> int:
     """Return until when nothing but a change can change the answer; one about an API key also counts as its use."""
     ends: int = answer.get("exp", 0)
     return min(ends, now - now % GRAIN_SECONDS + GRAIN_SECONDS) if "environment" in answer else ends
+
+
+def _shows_basic_alone(request: Incoming, form: Mapping[str, str]) -> bool:
+    """Say whether Basic is all that the request has of credentials, anywhere."""
+    elsewhere = request.query or request.header("x-api-key") is not None
+    return _is_basic(request) and not elsewhere and form.keys().isdisjoint(("client_assertion", "client_secret"))
 
 
 def _is_basic(request: Incoming) -> bool:

@@ -593,6 +593,9 @@ MUTANTS: list[Mutant] = [
         ("an answer outlives the token", "F05", " and now < said[2].good_until:", ":"),
         ("an answer outlives a change", "X46 X50", "said[0] == number and ", ""),
         ("an answer outlives our keys", "X53", "said[1] is key_set and ", ""),
+        ("a caller is admitted in spite of a change", "X50", "known[:2] == (number, minute)", "known[1] == minute"),
+        ("a caller is admitted for good", "X52", "known[:2] == (number, minute)", "known[0] == number"),
+        ("a caller that is admitted may show more", "F09", "if not _shows_basic_alone(request, form):", "if False:"),
     ),
     *_of(
         "cli/http_protocol.py",
@@ -1282,8 +1285,8 @@ MUTANTS: list[Mutant] = [
         (
             "a refusal is said again",
             "G07",
-            'lasting = lasting and answer.get("policy_decision", {}).get("allowed") is not False',
-            "lasting = bool(lasting)",
+            'lasting = admitted.lasting and answer.get("policy_decision", {}).get("allowed") is not False',
+            "lasting = admitted.lasting",
         ),
     ),
     *_of(

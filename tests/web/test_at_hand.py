@@ -310,6 +310,101 @@ def test_only_so_many_answers_are_kept(fast: Fast, monkeypatch: pytest.MonkeyPat
     assert [fast.introspect(token)["active"] for token in [*tokens, *tokens]] == [True] * 4
 
 
+READER_SECRET = "a secret of the reader"
+READER = {"grant_types": ["basic"], "secret": READER_SECRET}
+LINK = [{"id": "reader", "resourceType": "Client"}]
+
+
+@pytest.fixture
+def reader(fast: Fast) -> dict[str, str]:
+    """The credentials of a caller that may introspect, and is known to the process for it."""
+    by = basic("reader", READER_SECRET)
+    fast.operate("PUT", "/Client/reader", json=READER)
+    fast.operate("PUT", "/AccessPolicy/reader", json={"engine": "allow", "link": LINK})
+    told = [fast.introspect(fast.ask()[1]["access_token"], **by)["active"] for _ in range(3)]
+    assert (told, fast.threads) == ([True] * 3, 0)
+    return by
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "resource", "status"),
+    [
+        ("PUT", "/Client/reader", {**READER, "secret": "another secret of the reader"}, 401),
+        ("PUT", "/Client/reader", {**READER, "active": False}, 401),
+        ("PUT", "/Client/reader", {**READER, "scope": ["system/Patient.rs"]}, 401),
+        ("DELETE", "/Client/reader", None, 401),
+        ("DELETE", "/AccessPolicy/reader", None, 403),
+        ("PUT", "/AccessPolicy/reader", {"engine": "matcho", "matcho": {"headers": {"x": "y"}}, "link": LINK}, 403),
+        ("PUT", "/Client/other", {"grant_types": ["basic"]}, 200),
+    ],
+)
+def test_a_caller_that_was_admitted_is_looked_at_anew_after_a_change(
+    fast: Fast, reader: dict[str, str], method: str, path: str, resource: dict[str, Any] | None, status: int
+) -> None:
+    """F02, X50: the last case is the positive control."""
+    token = fast.ask()[1]["access_token"]
+
+    assert fast.operate(method, path, **({} if resource is None else {"json": resource})) in (200, 201, 204)
+    assert fast.introspect(token)["active"]  # asked by another: all but the caller is at hand again
+
+    assert fast.post(INTROSPECT, {"token": token}, **reader)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("form", "headers"),
+    [
+        ({"client_secret": "x"}, {}),
+        ({"client_assertion": "x"}, {}),
+        ({}, {"X-Api-Key": "x"}),
+    ],
+)
+def test_a_caller_that_was_admitted_shows_no_other_credentials_beside(
+    fast: Fast, reader: dict[str, str], form: dict[str, str], headers: dict[str, str]
+) -> None:
+    """F09."""
+    token = fast.ask()[1]["access_token"]
+
+    both = fast.post(INTROSPECT, {"token": token, **form}, **reader, **headers)[0]
+    alone = fast.post(INTROSPECT, {"token": token}, **reader)[0]
+
+    assert (both, alone) == (400, 200)
+
+
+def test_a_secret_that_is_wrong_is_not_admitted_for_the_right_one(fast: Fast, reader: dict[str, str]) -> None:
+    token = fast.ask()[1]["access_token"]
+
+    wrong = fast.post(INTROSPECT, {"token": token}, **basic("reader", "not the secret of the reader"))[0]
+
+    assert (wrong, fast.post(INTROSPECT, {"token": token}, **reader)[0]) == (401, 200)
+
+
+def test_what_policies_allow_an_admitted_caller_leaves_its_records(
+    fast: Fast, parts: Parts, reader: dict[str, str]
+) -> None:
+    """X52: a sample each minute, though the caller is known."""
+
+    def noted() -> int:
+        found = parts.stores.decisions.recent(100)
+        return sum(one.client_id == "reader" for one in found)
+
+    before = noted()
+    with freeze_time(_moment(clock.now() + 120)):
+        told = [fast.introspect(f"{number}", **reader) for number in range(3)]
+
+    assert (told, noted() - before) == ([{"active": False}] * 3, 1)
+
+
+def test_only_so_many_admitted_callers_are_kept(
+    fast: Fast, reader: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authserver.web.introspect.MAX_ADMITTED", 1)
+    tokens = [fast.ask()[1]["access_token"] for _ in range(4)]
+
+    told = [fast.introspect(token, **by)["active"] for token, by in zip(tokens, [reader, {}] * 2, strict=True)]
+
+    assert told == [True] * 4
+
+
 def test_both_doors_say_the_same(fast: Fast) -> None:
     form = urlencode(token_form(make_assertion(now=0)))
     request = DirectRequest("POST", TOKEN, [("content-type", FORM)], form.encode(), None)
