@@ -202,7 +202,7 @@ def main(arguments: Sequence[str]) -> int:
     with ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name in options.only or ("sqlite", "postgresql"):
-            store = open_store(_url(name, folder, stack), definitions)
+            store = open_store(_url(name, folder, stack), definitions, for_loading=True)
             stack.callback(store.close)
             lines += report(name, store, definitions, count=options.resources, rounds=options.rounds)
     text = "\n".join(lines)

@@ -40,7 +40,7 @@ def load(files: tuple[Path, ...], *, demo: bool, tenant: str, as_json: bool) -> 
     settings, instance_dir = local_fhir_settings()
     os.umask(0o077)
     make_private(instance_dir)
-    store = open_store(settings.fhir_database_url, load_definitions())
+    store = open_store(settings.fhir_database_url, load_definitions(), for_loading=True)
     try:
         invented = load_patients(store, tenant=tenant) if demo else []
         last = load_files(store, files, tenant=tenant, progress=_report)
