@@ -11,6 +11,8 @@ from authserver.cli.output import is_terminal, print_json
 if TYPE_CHECKING:
     from authserver.fhir.loading import Progress
 
+_SELDOM = (50_000, 50, 1_000)
+
 
 @click.group()
 def fhir() -> None:
@@ -21,12 +23,14 @@ def fhir() -> None:
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--demo", is_flag=True, help="Load the invented patients of the demo, too.")
 @click.option("--tenant", default="", help="Tenant that the resources belong to. Default: none.")
+@click.option("--validate", is_flag=True, help="Load nothing that R4 does not allow; stop at the first such resource.")
 @json_option
-def load(files: tuple[Path, ...], *, demo: bool, tenant: str, as_json: bool) -> None:
+def load(files: tuple[Path, ...], *, demo: bool, tenant: str, validate: bool, as_json: bool) -> None:
     """Load transaction Bundles (.json) and resources by line (.ndjson), each plain or .gz.
 
     Loading the same files again changes nothing.
     """
+    import gc
     import os
 
     from authserver.cli.demo_server import load_patients
@@ -34,6 +38,8 @@ def load(files: tuple[Path, ...], *, demo: bool, tenant: str, as_json: bool) -> 
     from authserver.fhir.definitions.tables import load_definitions
     from authserver.fhir.loading import load_files
     from authserver.fhir.store.sql_store import open_store
+    from authserver.fhir.validation.structures import load_structures
+    from authserver.fhir.validation.validator import Validator
 
     if not files and not demo:
         raise click.UsageError("Name files to load, or --demo.")
@@ -41,10 +47,16 @@ def load(files: tuple[Path, ...], *, demo: bool, tenant: str, as_json: bool) -> 
     os.umask(0o077)
     make_private(instance_dir)
     store = open_store(settings.fhir_database_url, load_definitions(), for_loading=True)
+    # Resources are trees: the collector of cycles would walk them again and again and find none.
+    usual = gc.get_threshold()
+    gc.set_threshold(*_SELDOM)
     try:
         invented = load_patients(store, tenant=tenant) if demo else []
-        last = load_files(store, files, tenant=tenant, progress=_report)
+        validator = Validator(load_structures()) if validate else None
+        last = load_files(store, files, tenant=tenant, progress=_report, validator=validator)
+        store.analyze()
     finally:
+        gc.set_threshold(*usual)
         store.close()
         if is_terminal("stderr"):
             click.echo(err=True)

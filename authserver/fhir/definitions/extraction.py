@@ -55,9 +55,9 @@ class Extractor:
         """
         rows: Rows = {table: set() for table in TABLES}
         plan = self._plan(resource["resourceType"])
-        for member in resource:
+        for member, content in resource.items():
             for walk, uses in plan.members.get(member, ()):
-                for value in walk([resource[member]]):
+                for value in walk([content]):
                     for use in uses:
                         _add(rows, use, value)
         for code, members in plan.present.items():
@@ -74,11 +74,11 @@ class Extractor:
 
 
 def _add(rows: Rows, use: _Use, value: Any) -> None:
-    found = {(use.code, *row) for row in use.convert(value)}
+    found = [(use.code, *row) for row in use.convert(value)]
     if use.table == "reference" and isinstance(value, dict) and use.only in ("", value.get("type")):
         rows["token"].update((use.code, *row) for row in reference_identifier(value))
     if not found and use.table in _PRESENCE and isinstance(value, dict) and value and not use.only:
-        found = {(use.code, "", "")}
+        found = [(use.code, "", "")]
     rows[use.table].update(found)
 
 
