@@ -1,13 +1,14 @@
 """Record each read, search and refusal before it is answered; what cannot be recorded is not answered (row X25).
 
-Requests that run beside each other are recorded together: one of them writes for all that wait behind it, so a busy
-server has one commit for many requests. Writes have their records in their own transactions, see interactions/.
+Requests that run beside each other are recorded together: one of them writes for all, and waits a little for those that
+are about to end, so a busy server has one commit for many requests. Writes have their records in their own
+transactions, see interactions/.
 """
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,11 @@ from authserver.fhir.request import TRANSACTION, FhirRequest
 from authserver.fhir.store.port import FhirSession, FhirStore
 
 Resource = dict[str, Any]
+
+_GROUP = 32
+"""Events of a group behind which nobody is waited for."""
+_PATIENCE = 0.002
+"""Seconds without the end of a request after which a group waits no longer: about what writing one takes."""
 
 
 @dataclass(slots=True)
@@ -44,7 +50,20 @@ class GroupedEvents:
     def __init__(self, store: FhirStore) -> None:
         self._store = store
         self._pending: list[_Waiting] = []
-        self._adding, self._writing = threading.Lock(), threading.Lock()
+        self._expected = 0
+        self._adding, self._writing = threading.Condition(), threading.Lock()
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Let a group that is about to be written wait a little for the request that runs inside."""
+        with self._adding:
+            self._expected += 1
+        try:
+            yield
+        finally:
+            with self._adding:
+                self._expected -= 1
+                self._adding.notify_all()
 
     def write(self, tenant: str, event: Resource) -> None:
         """Return when the event is stored. Raises StorageUnavailable when it cannot be."""
@@ -53,6 +72,7 @@ class GroupedEvents:
             self._pending.append(mine)
         with self._writing:
             if not mine.written.done():
+                self._gather()
                 self._write_pending()
         if (problem := mine.written.exception()) is not None:
             raise StorageUnavailable(detail="the access could not be recorded") from problem
@@ -61,6 +81,13 @@ class GroupedEvents:
         """Return how many events wait for the group that is being written now."""
         with self._adding:
             return len(self._pending)
+
+    def _gather(self) -> None:
+        """Wait for the requests under way, as long as they keep ending."""
+        with self._adding:
+            while self._expected and len(self._pending) < _GROUP:
+                if not self._adding.wait(_PATIENCE):
+                    return
 
     def _write_pending(self) -> None:
         with self._adding:
@@ -97,13 +124,15 @@ class AccessAudit:
         Raises StorageUnavailable, whatever the request's end was, when it cannot be recorded.
         """
         seen = Seen()
+        writes = request.interaction in (*WRITING, TRANSACTION)
         try:
-            yield seen
+            with nullcontext() if writes or not self._records else self._events.expecting():
+                yield seen
         except AuthServerError as error:
             self._record(caller, request, status=error.status, reason=error.reason, request_id=request_id)
             raise
         # These left records in their transactions; a Bundle's are those of its entries.
-        if request.interaction not in (*WRITING, TRANSACTION):
+        if not writes:
             self._record(caller, request, status=seen.status, request_id=request_id)
 
     def write(

@@ -1,7 +1,7 @@
 """The store as the rest of the FHIR layer sees it. Every method takes the caller's Constraint first."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from authserver.fhir.constraint import Constraint
@@ -43,12 +43,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """How a write went: the version that is now current, and whether the write made it."""
+    """How a write went: the version that is now current, and whether the write made it; `made` is that version then."""
 
     resource_type: str
     id: str
     version_id: int
     changed: bool
+    made: Stored | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

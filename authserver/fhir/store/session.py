@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
 from authserver.errors import Forbidden, NotFound
 from authserver.fhir.constraint import Constraint
@@ -62,14 +62,17 @@ class SqlSession:
         """See FhirSession."""
         check([resource], self.reads.resource_types)
         resource_type, resource_id = resource["resourceType"], resource["id"]
-        lives = self._lock(constraint, resource_type, resource_id)
-        if lives and self.reads.read(constraint, resource_type, resource_id) is None:
+        known = self._lock(constraint, resource_type, resource_id)
+        lives = known is not None and not known["deleted"]
+        if lives and not constraint.is_everything and self.reads.read(constraint, resource_type, resource_id) is None:
             raise NotFound(detail="the constraint hides the stored state")
         if not lives and method != "POST" and not constraint.is_everything:
             raise NotFound(detail="a constraint with criteria creates nothing by name")
         writer = Writer(self.extractor, self.parameters, constraint.tenant, now, method=method)
-        (result,) = writer.put(self.connection, [resource])
-        stored = self.reads.read(constraint, resource_type, resource_id)
+        result = writer.put_one(self.connection, resource, known)
+        # What reaches everything reaches what it made: only a narrower constraint has to be asked.
+        stored = result.made if constraint.is_everything else None
+        stored = stored or self.reads.read(constraint, resource_type, resource_id)
         if stored is None:
             raise OutsideScope
         return Written(stored, created=not lives, changed=result.changed)
@@ -92,13 +95,13 @@ class SqlSession:
         self.connection.execute(insert(tables.version), [{**row, "method": "DELETE"}])
         return Stored(stored.position, resource_type, resource_id, version_id, now, b"")
 
-    def _lock(self, constraint: Constraint, resource_type: str, resource_id: str) -> bool:
-        """Hold the resource until the transaction ends; say whether it is there and not deleted."""
+    def _lock(self, constraint: Constraint, resource_type: str, resource_id: str) -> RowMapping | None:
+        """Hold the resource until the transaction ends; return its row, of a deleted one too."""
         columns = tables.resource.c
         statement = (
-            select(columns.deleted)
+            select(tables.resource)
             .where(columns.tenant == constraint.tenant)
             .where(columns.resource_type == resource_type, columns.id == resource_id)
             .with_for_update()
         )
-        return self.connection.scalar(statement) is False
+        return self.connection.execute(statement).mappings().one_or_none()

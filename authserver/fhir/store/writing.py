@@ -15,7 +15,7 @@ from authserver.errors import InvalidResource, Issue
 from authserver.fhir import exact_json
 from authserver.fhir.definitions.extraction import Extractor
 from authserver.fhir.store import tables
-from authserver.fhir.store.port import WriteResult
+from authserver.fhir.store.port import Stored, WriteResult
 from authserver.fhir.store.rows import IndexWriter, Row, insert_rows, new_rids
 from authserver.protocol.instants import instant
 
@@ -57,13 +57,32 @@ class Writer:
     def put(self, connection: Connection, resources: Sequence[Resource]) -> list[WriteResult]:
         """Write what is new or changed and return one result for each resource, in order."""
         known = self._known(connection, resources)
+        return self._put(connection, resources, known)
+
+    def put_one(self, connection: Connection, resource: Resource, known: RowMapping | None) -> WriteResult:
+        """Write one resource whose row of `fhir_resource`, or None, the caller has read and holds."""
+        key = (resource["resourceType"], resource["id"])
+        (result,) = self._put(connection, [resource], {key: known} if known is not None else {})
+        return result
+
+    def _put(
+        self, connection: Connection, resources: Sequence[Resource], known: Mapping[tuple[str, str], RowMapping]
+    ) -> list[WriteResult]:
         plans = [self._plan(resource, known.get((resource["resourceType"], resource["id"]))) for resource in resources]
         changed = [plan for plan in plans if plan is not None and plan.changed]
         rids = self._write_resources(connection, changed)
         version_rows = [plan.version_row(rids[plan.key], self.now, self.method) for plan in changed]
         insert_rows(connection, tables.version, version_rows)
         self._write_index(connection, [(rids[plan.key], plan) for plan in changed])
-        return [WriteResult(*plan.key, plan.version_id, plan.changed) for plan in plans]
+        return [
+            WriteResult(
+                *plan.key,
+                plan.version_id,
+                plan.changed,
+                Stored(rids[plan.key], *plan.key, plan.version_id, self.now, plan.body) if plan.changed else None,
+            )
+            for plan in plans
+        ]
 
     def _known(self, connection: Connection, resources: Sequence[Resource]) -> dict[tuple[str, str], RowMapping]:
         ids: dict[str, list[str]] = {}
