@@ -8,7 +8,7 @@ transactions, see interactions/.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +26,8 @@ Resource = dict[str, Any]
 
 _GROUP = 32
 """Events of a group behind which nobody is waited for."""
-_PATIENCE = 0.002
-"""Seconds without the end of a request after which a group waits no longer: about what writing one takes."""
+PATIENCE = 0.005
+"""Seconds without the end of a request after which a group waits no longer: about what five reads take."""
 
 
 @dataclass(slots=True)
@@ -44,26 +44,42 @@ class _Waiting:
     written: "Future[None]" = field(default_factory=Future)
 
 
+class Coming:
+    """One request that will be recorded when it has ended."""
+
+    def __init__(self, expect: Callable[[int], None]) -> None:
+        self._expect, self._came = expect, False
+        expect(1)
+
+    def came(self) -> None:
+        """Nobody has to wait for it from now on."""
+        if not self._came:
+            self._came = True
+            self._expect(-1)
+
+
 class GroupedEvents:
     """Writes events in groups: whoever comes first writes, and those who come meanwhile are the next group."""
 
-    def __init__(self, store: FhirStore) -> None:
-        self._store = store
+    def __init__(self, store: FhirStore, *, patience: float = PATIENCE) -> None:
+        self._store, self._patience = store, patience
         self._pending: list[_Waiting] = []
         self._expected = 0
         self._adding, self._writing = threading.Condition(), threading.Lock()
 
     @contextmanager
-    def expecting(self) -> Iterator[None]:
-        """Let a group that is about to be written wait a little for the request that runs inside."""
-        with self._adding:
-            self._expected += 1
+    def expecting(self) -> Iterator["Coming"]:
+        """Let a group that is about to be written wait a little for the request that runs inside, until it came."""
+        coming = Coming(self._expect)
         try:
-            yield
+            yield coming
         finally:
-            with self._adding:
-                self._expected -= 1
-                self._adding.notify_all()
+            coming.came()
+
+    def _expect(self, change: int) -> None:
+        with self._adding:
+            self._expected += change
+            self._adding.notify_all()
 
     def write(self, tenant: str, event: Resource) -> None:
         """Return when the event is stored. Raises StorageUnavailable when it cannot be."""
@@ -86,7 +102,7 @@ class GroupedEvents:
         """Wait for the requests under way, as long as they keep ending."""
         with self._adding:
             while self._expected and len(self._pending) < _GROUP:
-                if not self._adding.wait(_PATIENCE):
+                if not self._adding.wait(self._patience):
                     return
 
     def _write_pending(self) -> None:
@@ -99,7 +115,7 @@ class GroupedEvents:
         # Whatever goes wrong, those who wait must not be told that they were recorded.
         problem: AuthServerError | None = StorageUnavailable(detail="the group was not written")
         try:
-            self._store.put(Constraint.system(tenant), [one.event for one in group], now=clock.now_microseconds())
+            self._store.add(Constraint.system(tenant), [one.event for one in group], now=clock.now_microseconds())
             problem = None
         except AuthServerError as error:
             problem = error
@@ -117,21 +133,28 @@ class AccessAudit:
         self._events = GroupedEvents(store)
         self._base_url, self._tag_system, self._new_id, self._records = base_url, tag_system, new_id, records
 
+    def expecting(self) -> AbstractContextManager[Coming]:
+        """Say that a request began, before anything of it is known; what it gives goes to recording()."""
+        return self._events.expecting()
+
     @contextmanager
-    def recording(self, caller: Caller, request: FhirRequest, *, request_id: str) -> Iterator[Seen]:
+    def recording(self, caller: Caller, request: FhirRequest, coming: Coming, *, request_id: str) -> Iterator[Seen]:
         """Record the request that runs inside when it ended; its status goes into what is given.
 
         Raises StorageUnavailable, whatever the request's end was, when it cannot be recorded.
         """
         seen = Seen()
         writes = request.interaction in (*WRITING, TRANSACTION)
+        if writes:
+            coming.came()
         try:
-            with nullcontext() if writes or not self._records else self._events.expecting():
-                yield seen
+            yield seen
         except AuthServerError as error:
+            coming.came()
             self._record(caller, request, status=error.status, reason=error.reason, request_id=request_id)
             raise
         # These left records in their transactions; a Bundle's are those of its entries.
+        coming.came()
         if not writes:
             self._record(caller, request, status=seen.status, request_id=request_id)
 

@@ -15,7 +15,6 @@ from authserver.fhir.access_audit import GroupedEvents
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.search.ast import SearchQuery
-from authserver.fhir.store.port import WriteResult
 from authserver.fhir.store.sql_store import SqlStore
 from authserver.fhir.validation.structures import load_structures
 from authserver.fhir.validation.validator import Validator
@@ -119,7 +118,7 @@ class _Unwritable(SqlStore):
     def __init__(self, store: SqlStore) -> None:
         self.__dict__.update(store.__dict__)
 
-    def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
+    def add(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> None:
         """Refuse."""
         raise StorageUnavailable(detail="full")
 
@@ -151,12 +150,12 @@ class _Gathering(SqlStore):
         self.begun, self.go = threading.Event(), threading.Event()
         self.groups: list[int] = []
 
-    def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
+    def add(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> None:
         """Write, the first time after a while."""
         self.groups.append(len(resources))
         self.begun.set()
         assert self.go.wait(60)
-        return super().put(constraint, resources, now=now)
+        super().add(constraint, resources, now=now)
 
 
 @pytest.fixture
@@ -186,3 +185,36 @@ def test_requests_that_come_meanwhile_are_recorded_together(gathering: _Gatherin
         thread.join(60)
 
     assert (gathering.groups, len(_events(sqlite_store))) == ([1, 8], 9)
+
+
+def test_a_group_waits_for_a_request_that_is_about_to_end(gathering: _Gathering, sqlite_store: SqlStore) -> None:
+    """One commit for both, although the first could have been written before the second came."""
+    gathering.go.set()
+    events = GroupedEvents(gathering, patience=60)
+    threads = [
+        threading.Thread(target=events.write, args=("mine", {"resourceType": "AuditEvent", "id": f"e{number}"}))
+        for number in range(2)
+    ]
+
+    with events.expecting() as coming:
+        for thread in threads:
+            thread.start()
+        while events.waiting() < 2:
+            time.sleep(0.01)
+        coming.came()
+    for thread in threads:
+        thread.join(60)
+
+    assert (gathering.groups, len(_events(sqlite_store))) == ([2], 2)
+
+
+def test_a_request_that_never_ends_holds_no_group_up(gathering: _Gathering, sqlite_store: SqlStore) -> None:
+    """A slow search beside quick reads."""
+    gathering.go.set()
+    events = GroupedEvents(gathering)
+
+    with events.expecting():
+        events.write("mine", {"resourceType": "AuditEvent", "id": "e1"})
+        recorded = len(_events(sqlite_store))
+
+    assert (recorded, gathering.groups) == (1, [1])

@@ -170,3 +170,9 @@ class FhirStore(FhirReads, Protocol):
         type, a missing or repeated id and content that JSON cannot hold, and Forbidden for a constraint
         narrower than its tenant: writing under criteria is not supported yet.
         """
+
+    def add(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> None:
+        """Create all the resources in one transaction, each under an id made for it, which nobody has.
+
+        Saves looking for what is there. Raises StorageUnavailable for an id that is taken, and what put() raises.
+        """

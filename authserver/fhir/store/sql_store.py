@@ -69,11 +69,19 @@ class SqlStore:
 
     def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
         """See FhirStore."""
+        writer = self._writer(constraint, resources, now)
+        return self._repeated(lambda connection: writer.put(connection, resources))
+
+    def add(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> None:
+        """See FhirStore."""
+        writer = self._writer(constraint, resources, now)
+        self._repeated(lambda connection: writer.add(connection, resources))
+
+    def _writer(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], now: int) -> Writer:
         if not constraint.is_everything:
             raise Forbidden(detail="writing under criteria is not supported")
         check(resources, self._resource_types)
-        writer = Writer(self._extractor, self._parameters, constraint.tenant, now)
-        return self._repeated(lambda connection: writer.put(connection, resources))
+        return Writer(self._extractor, self._parameters, constraint.tenant, now)
 
     def version(
         self, constraint: Constraint, resource_type: str, resource_id: str, version_id: int | None

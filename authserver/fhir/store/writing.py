@@ -59,6 +59,10 @@ class Writer:
         known = self._known(connection, resources)
         return self._put(connection, resources, known)
 
+    def add(self, connection: Connection, resources: Sequence[Resource]) -> None:
+        """Write resources under ids that nobody has; one that is taken is an IntegrityError."""
+        self._put(connection, resources, {})
+
     def put_one(self, connection: Connection, resource: Resource, known: RowMapping | None) -> WriteResult:
         """Write one resource whose row of `fhir_resource`, or None, the caller has read and holds."""
         key = (resource["resourceType"], resource["id"])
