@@ -6,9 +6,9 @@ Each write takes the caller's Constraint and holds it against the stored state a
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, update
 
 from authserver.errors import Forbidden, NotFound
 from authserver.fhir.constraint import Constraint
@@ -18,6 +18,14 @@ from authserver.fhir.store import tables
 from authserver.fhir.store.criteria import Compiler, Parameters
 from authserver.fhir.store.port import FhirReads, Page, Stored, Written
 from authserver.fhir.store.writing import Writer, check
+
+# Every write begins with it, so it is not put together anew for each.
+_HELD: Final = (
+    select(tables.resource)
+    .where(tables.resource.c.tenant == bindparam("tenant"))
+    .where(tables.resource.c.resource_type == bindparam("type"), tables.resource.c.id == bindparam("id"))
+    .with_for_update()
+)
 
 
 class OutsideScope(Forbidden):
@@ -97,11 +105,5 @@ class SqlSession:
 
     def _lock(self, constraint: Constraint, resource_type: str, resource_id: str) -> RowMapping | None:
         """Hold the resource until the transaction ends; return its row, of a deleted one too."""
-        columns = tables.resource.c
-        statement = (
-            select(tables.resource)
-            .where(columns.tenant == constraint.tenant)
-            .where(columns.resource_type == resource_type, columns.id == resource_id)
-            .with_for_update()
-        )
-        return self.connection.execute(statement).mappings().one_or_none()
+        held = {"tenant": constraint.tenant, "type": resource_type, "id": resource_id}
+        return self.connection.execute(_HELD, held).mappings().one_or_none()
