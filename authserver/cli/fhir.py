@@ -11,8 +11,6 @@ from authserver.cli.output import is_terminal, print_json
 if TYPE_CHECKING:
     from authserver.fhir.loading import Progress
 
-_SELDOM = (50_000, 50, 1_000)
-
 
 @click.group()
 def fhir() -> None:
@@ -30,7 +28,6 @@ def load(files: tuple[Path, ...], *, demo: bool, tenant: str, validate: bool, as
 
     Loading the same files again changes nothing.
     """
-    import gc
     import os
 
     from authserver.cli.demo_server import load_patients
@@ -47,16 +44,12 @@ def load(files: tuple[Path, ...], *, demo: bool, tenant: str, validate: bool, as
     os.umask(0o077)
     make_private(instance_dir)
     store = open_store(settings.fhir_database_url, load_definitions(), for_loading=True)
-    # Resources are trees: the collector of cycles would walk them again and again and find none.
-    usual = gc.get_threshold()
-    gc.set_threshold(*_SELDOM)
     try:
         invented = load_patients(store, tenant=tenant) if demo else []
         validator = Validator(load_structures()) if validate else None
         last = load_files(store, files, tenant=tenant, progress=_report, validator=validator)
         store.analyze()
     finally:
-        gc.set_threshold(*usual)
         store.close()
         if is_terminal("stderr"):
             click.echo(err=True)

@@ -4,8 +4,10 @@ Loading the same files again changes nothing: equal content makes no new version
 when a Validator is given, as everything is that comes over HTTP.
 """
 
+import gc
 import gzip
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from authserver.fhir.store.port import FhirStore, WriteResult
 from authserver.fhir.validation.validator import Validator
 
 _PORTION = 400
+_SELDOM = (50_000, 50, 1_000)
 _SUFFIXES = (".json", ".json.gz", ".ndjson", ".ndjson.gz")
 
 
@@ -57,12 +60,23 @@ def load_files(
     """
     state: Progress | None = None
     loader = _Loader(store, tenant, validator)
-    for path in paths:
-        for results in loader.file(path):
+    with _seldom_collecting():
+        for path, results in loader.files(paths):
             resources, changed = (state.resources, state.changed) if state else (0, 0)
             state = Progress(path, resources + len(results), changed + sum(result.changed for result in results))
             progress(state)
     return state
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Let Python's collector of cycles run seldom: resources are trees, in which it finds none."""
+    usual = gc.get_threshold()
+    gc.set_threshold(*_SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def load_bundle(store: FhirStore, bundle: object, *, tenant: str) -> list[WriteResult]:
@@ -81,6 +95,11 @@ class _Loader:
     store: FhirStore
     tenant: str
     validator: Validator | None
+
+    def files(self, paths: Sequence[Path]) -> Iterator[tuple[Path, list[WriteResult]]]:
+        for path in paths:
+            for results in self.file(path):
+                yield path, results
 
     def file(self, path: Path) -> Iterator[list[WriteResult]]:
         if not path.name.endswith(_SUFFIXES):
