@@ -1,14 +1,14 @@
 """Record each read, search and refusal before it is answered; what cannot be recorded is not answered (row X25).
 
-Requests that run beside each other are recorded together: one of them writes for all, and waits a little for those that
-are about to end, so a busy server has one commit for many requests. Writes have their records in their own
+Requests that run beside each other are recorded together: one of them writes for all, and waits a little for as many
+as came last time, so a busy server has one commit for many requests. Writes have their records in their own
 transactions, see interactions/.
 """
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ Resource = dict[str, Any]
 _GROUP = 32
 """Events of a group behind which nobody is waited for."""
 PATIENCE = 0.005
-"""Seconds without the end of a request after which a group waits no longer: about what five reads take."""
+"""Seconds without another event after which a group waits no longer: about what five reads take."""
 
 
 @dataclass(slots=True)
@@ -44,72 +44,53 @@ class _Waiting:
     written: "Future[None]" = field(default_factory=Future)
 
 
-class Coming:
-    """One request that will be recorded when it has ended."""
-
-    def __init__(self, expect: Callable[[int], None]) -> None:
-        self._expect, self._came = expect, False
-        expect(1)
-
-    def came(self) -> None:
-        """Nobody has to wait for it from now on."""
-        if not self._came:
-            self._came = True
-            self._expect(-1)
-
-
 class GroupedEvents:
     """Writes events in groups: whoever comes first writes, and those who come meanwhile are the next group."""
 
     def __init__(self, store: FhirStore, *, patience: float = PATIENCE) -> None:
         self._store, self._patience = store, patience
         self._pending: list[_Waiting] = []
-        self._expected = 0
-        self._adding, self._writing = threading.Condition(), threading.Lock()
-
-    @contextmanager
-    def expecting(self) -> Iterator["Coming"]:
-        """Let a group that is about to be written wait a little for the request that runs inside, until it came."""
-        coming = Coming(self._expect)
-        try:
-            yield coming
-        finally:
-            coming.came()
-
-    def _expect(self, change: int) -> None:
-        with self._adding:
-            self._expected += change
-            self._adding.notify_all()
+        self._usual, self._writing = 1, False
+        self._changed = threading.Condition()
 
     def write(self, tenant: str, event: Resource) -> None:
         """Return when the event is stored. Raises StorageUnavailable when it cannot be."""
         mine = _Waiting(tenant, event)
-        with self._adding:
+        with self._changed:
             self._pending.append(mine)
-        with self._writing:
-            if not mine.written.done():
-                self._gather()
-                self._write_pending()
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: mine.written.done() or not self._writing)
+            leads = not mine.written.done()
+            self._writing = self._writing or leads
+        if leads:
+            self._lead()
         if (problem := mine.written.exception()) is not None:
             raise StorageUnavailable(detail="the access could not be recorded") from problem
 
     def waiting(self) -> int:
         """Return how many events wait for the group that is being written now."""
-        with self._adding:
+        with self._changed:
             return len(self._pending)
 
-    def _gather(self) -> None:
-        """Wait for the requests under way, as long as they keep ending."""
-        with self._adding:
-            while self._expected and len(self._pending) < _GROUP:
-                if not self._adding.wait(self._patience):
-                    return
+    def _lead(self) -> None:
+        """Write the group; those of the next one who wait behind it find their own leader then."""
+        group = self._gathered()
+        try:
+            for tenant in dict.fromkeys(one.tenant for one in group):
+                self._write_of(tenant, [one for one in group if one.tenant == tenant])
+        finally:
+            with self._changed:
+                self._usual = min(len(group) + len(self._pending), _GROUP)
+                self._writing = False
+                self._changed.notify_all()
 
-    def _write_pending(self) -> None:
-        with self._adding:
+    def _gathered(self) -> list[_Waiting]:
+        """Wait for as many as came last time, as long as they keep coming: a request alone waits for nobody."""
+        with self._changed:
+            while len(self._pending) < self._usual and self._changed.wait(self._patience):
+                pass
             group, self._pending = self._pending, []
-        for tenant in dict.fromkeys(one.tenant for one in group):
-            self._write_of(tenant, [one for one in group if one.tenant == tenant])
+        return group
 
     def _write_of(self, tenant: str, group: Sequence[_Waiting]) -> None:
         # Whatever goes wrong, those who wait must not be told that they were recorded.
@@ -133,29 +114,20 @@ class AccessAudit:
         self._events = GroupedEvents(store)
         self._base_url, self._tag_system, self._new_id, self._records = base_url, tag_system, new_id, records
 
-    def expecting(self) -> AbstractContextManager[Coming]:
-        """Say that a request began, before anything of it is known; what it gives goes to recording()."""
-        return self._events.expecting()
-
     @contextmanager
-    def recording(self, caller: Caller, request: FhirRequest, coming: Coming, *, request_id: str) -> Iterator[Seen]:
+    def recording(self, caller: Caller, request: FhirRequest, *, request_id: str) -> Iterator[Seen]:
         """Record the request that runs inside when it ended; its status goes into what is given.
 
         Raises StorageUnavailable, whatever the request's end was, when it cannot be recorded.
         """
         seen = Seen()
-        writes = request.interaction in (*WRITING, TRANSACTION)
-        if writes:
-            coming.came()
         try:
             yield seen
         except AuthServerError as error:
-            coming.came()
             self._record(caller, request, status=error.status, reason=error.reason, request_id=request_id)
             raise
         # These left records in their transactions; a Bundle's are those of its entries.
-        coming.came()
-        if not writes:
+        if request.interaction not in (*WRITING, TRANSACTION):
             self._record(caller, request, status=seen.status, request_id=request_id)
 
     def write(

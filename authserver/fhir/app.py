@@ -176,11 +176,10 @@ class _Parts:
 
     def serve(self, http: Request) -> Response:
         """See Gateway."""
-        with self._audit.expecting() as coming:
-            caller, fhir_request = self._authenticated(http)
-            with self._audit.recording(caller, fhir_request, coming, request_id=g.request_id) as seen:
-                response = self._answer(self._decided(caller, fhir_request), http)
-                seen.status = response.status_code
+        caller, fhir_request = self._authenticated(http)
+        with self._audit.recording(caller, fhir_request, request_id=g.request_id) as seen:
+            response = self._answer(self._decided(caller, fhir_request), http)
+            seen.status = response.status_code
         return response
 
     def admit(self, http: Request) -> Admitted:

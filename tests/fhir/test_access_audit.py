@@ -187,34 +187,48 @@ def test_requests_that_come_meanwhile_are_recorded_together(gathering: _Gatherin
     assert (gathering.groups, len(_events(sqlite_store))) == ([1, 8], 9)
 
 
-def test_a_group_waits_for_a_request_that_is_about_to_end(gathering: _Gathering, sqlite_store: SqlStore) -> None:
-    """One commit for both, although the first could have been written before the second came."""
-    gathering.go.set()
+def test_a_group_waits_for_as_many_as_came_last_time(gathering: _Gathering, sqlite_store: SqlStore) -> None:
+    """While one was written two came: three are waited for, each time."""
     events = GroupedEvents(gathering, patience=60)
-    threads = [
-        threading.Thread(target=events.write, args=("mine", {"resourceType": "AuditEvent", "id": f"e{number}"}))
-        for number in range(2)
-    ]
+    names = iter(range(7))
 
-    with events.expecting() as coming:
-        for thread in threads:
-            thread.start()
-        while events.waiting() < 2:
-            time.sleep(0.01)
-        coming.came()
-    for thread in threads:
+    def begin() -> threading.Thread:
+        event = {"resourceType": "AuditEvent", "id": f"e{next(names)}"}
+        thread = threading.Thread(target=events.write, args=("mine", event))
+        thread.start()
+        return thread
+
+    first = begin()
+    assert gathering.begun.wait(60)
+    threads = [begin(), begin()]
+    while events.waiting() < 2:
+        time.sleep(0.01)
+    gathering.go.set()
+    first.join(60)
+    for thread in [*threads, begin()]:
+        thread.join(60)
+    for thread in [begin(), begin(), begin()]:
         thread.join(60)
 
-    assert (gathering.groups, len(_events(sqlite_store))) == ([2], 2)
+    assert (gathering.groups, len(_events(sqlite_store))) == ([1, 3, 3], 7)
 
 
-def test_a_request_that_never_ends_holds_no_group_up(gathering: _Gathering, sqlite_store: SqlStore) -> None:
-    """A slow search beside quick reads."""
+def test_nobody_waits_for_those_who_do_not_come(gathering: _Gathering, sqlite_store: SqlStore) -> None:
+    """After two at once, one alone is recorded all the same."""
+    events = GroupedEvents(gathering, patience=0.01)
+    first, second = (
+        threading.Thread(target=events.write, args=("mine", {"resourceType": "AuditEvent", "id": name}))
+        for name in ("e1", "e2")
+    )
+    first.start()
+    assert gathering.begun.wait(60)
+    second.start()
+    while events.waiting() < 1:
+        time.sleep(0.01)
     gathering.go.set()
-    events = GroupedEvents(gathering)
+    for thread in (first, second):
+        thread.join(60)
 
-    with events.expecting():
-        events.write("mine", {"resourceType": "AuditEvent", "id": "e1"})
-        recorded = len(_events(sqlite_store))
+    events.write("mine", {"resourceType": "AuditEvent", "id": "e3"})
 
-    assert (recorded, gathering.groups) == (1, [1])
+    assert (gathering.groups, len(_events(sqlite_store))) == ([1, 1, 1], 3)
