@@ -1,14 +1,18 @@
 """Measure the FHIR layer's store: the queries of everyday searches over made-up resources, on SQLite and PostgreSQL.
 
-    python -m bench.fhir [--resources N] [--rounds N] [--only DATABASE]... [--folder PATH] [--write PAGE]
+    python -m bench.fhir [--resources N] [--rounds N] [--only DATABASE]... [--folder PATH] [--database URL]
+                         [--bundles PATH] [--write PAGE]
 
-10,000 resources by default; 1,000,000 take about ten minutes to store. With a folder the SQLite file stays there and is
-used again. Prints Markdown: the least, the median and the 95th percentile of each query, and how many reads by id the
-least is worth, which is the figure to compare on a machine that others use too.
+10,000 resources by default; 1,000,000 take some minutes to store. With a folder the SQLite file stays there and is
+used again; a database that is named is used instead of both. Prints Markdown: the least, the median and the 95th
+percentile of each query, and how many reads by id the least is worth, which is the figure to compare on a machine that
+others use too. Then a validated import into another tenant of the same database, of made-up resources or of the
+transaction Bundles of a folder (Synthea's, for example), and an export of the observations.
 """
 
 import argparse
 import random
+import secrets
 import statistics
 import sys
 import tempfile
@@ -16,14 +20,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from authserver.fhir import exact_json
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions, load_definitions
+from authserver.fhir.loading import load_files
 from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.store.sql_store import SqlStore, open_store
+from authserver.fhir.validation.structures import load_structures
+from authserver.fhir.validation.validator import Validator
 from tests.postgres import PostgresCluster
 
 BASE, LOINC = "https://fhir.example/fhir", "http://loinc.org"
@@ -31,6 +40,7 @@ CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 PER_PATIENT = 100
 """Resources of each patient: the Patient, encounters, and observations for the rest."""
 ENCOUNTERS, CODES, BATCH = 10, 200, 1_000
+IMPORTED, EXPORTED = 20_000, 200_000
 EVERYTHING = Constraint.system("")
 
 _FAMILIES = ("Smith", "Smithers", "Jones", "Brown", "Taylor", "Wilson", "Evans", "Thomas", "Roberts", "Walker")
@@ -179,13 +189,46 @@ def _line(name: str, times: list[float], *, unit: float, found: str, goal: float
     return f"| {name} | {found} | {min(times):.2f} | {median:.2f} | {late:.2f} | {min(times) / unit:.1f} | {wanted} |"
 
 
-def report(name: str, store: SqlStore, definitions: Definitions, *, count: int, rounds: int) -> list[str]:
+def imported(store: SqlStore, folder: Path, bundles: Path | None) -> float:
+    """Load files with validation into a tenant of their own; return resources a second."""
+    if bundles is not None:
+        paths = sorted(bundles.glob("*.json*"))
+    else:
+        paths = [folder / "import.ndjson"]
+        with paths[0].open("wb") as file:
+            file.writelines(exact_json.dumps(resource) + b"\n" for resource in resources(IMPORTED))
+    validator = Validator(load_structures())
+    start = time.perf_counter()
+    last = load_files(store, paths, tenant=f"import-{secrets.token_hex(4)}", validator=validator)
+    assert last is not None
+    return last.resources / (time.perf_counter() - start)
+
+
+def exported(store: SqlStore, folder: Path) -> float:
+    """Write observations to a file as a bulk export does; return resources a second."""
+    start, count = time.perf_counter(), 0
+    with store.snapshot() as snapshot, (folder / "export.ndjson").open("wb") as file:
+        for row in islice(snapshot.rows(EVERYTHING, "Observation"), EXPORTED):
+            file.write(row + b"\n")
+            count += 1
+    (folder / "export.ndjson").unlink()
+    return count / (time.perf_counter() - start)
+
+
+def report(
+    name: str, store: SqlStore, definitions: Definitions, *, count: int, rounds: int, bundles: Path | None = None
+) -> list[str]:
     """Fill the store and measure it; return a section of the page."""
     rate = fill(store, count)
+    if rate:
+        store.analyze()
     stored = f"Stored {rate:,.0f} resources a second." if rate else "The resources were there."
     head = ["| query | found | least ms | median ms | p95 ms | reads | goal ms |", "|---|---|---|---|---|---|---|"]
     lines = measure(store, definitions, count=count, rounds=rounds)
-    return [f"## {name}, {count:,} resources", "", stored, "", *head, *lines, ""]
+    with tempfile.TemporaryDirectory() as folder:
+        out, into = exported(store, Path(folder)), imported(store, Path(folder), bundles)
+    rates = f"Export: {out:,.0f} resources a second (goal 20,000). Import with validation: {into:,.0f} (goal 2,000)."
+    return [f"### {name}, {count:,} resources", "", stored, "", *head, *lines, "", rates, ""]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -195,6 +238,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--only", action="append", choices=("sqlite", "postgresql"))
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--database")
+    parser.add_argument("--bundles", type=Path)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args(arguments)
     definitions = load_definitions()
@@ -202,9 +247,16 @@ def main(arguments: Sequence[str]) -> int:
     with ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name in options.only or ("sqlite", "postgresql"):
-            store = open_store(_url(name, folder, stack), definitions)
+            store = open_store(options.database or _url(name, folder, stack), definitions, for_loading=True)
             stack.callback(store.close)
-            lines += report(name, store, definitions, count=options.resources, rounds=options.rounds)
+            lines += report(
+                name,
+                store,
+                definitions,
+                count=options.resources,
+                rounds=options.rounds,
+                bundles=options.bundles,
+            )
     text = "\n".join(lines)
     sys.stdout.write(text)
     if options.write is not None:

@@ -78,8 +78,13 @@ def ours(
     database: str | None = None,
     workers: int = 1,
     audit: bool = True,
+    part: Sequence[str] = ("auth",),
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """Run our server; on SQLite in the folder without a `database`. One worker has core 0, two have both."""
+    """Run our server; on SQLite in the folder without a `database`. One worker has core 0, two have both.
+
+    `part` is what it serves, () for both parts; `more` are further settings.
+    """
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     settings = {"AUTHSERVER_LOG_FORMAT": "json", "PYTHONPATH": str(ROOT)}
@@ -87,7 +92,8 @@ def ours(
     settings |= {"MALLOC_MMAP_THRESHOLD_": "1048576"}  # as docs/deploy sets it
     settings |= {"AUTHSERVER_DATABASE_URL": database} if database else {}
     settings |= {} if audit else {"AUTHSERVER_AUDIT": "false"}
-    command = [sys.executable, "-m", "authserver.cli", "serve", "auth", "--dev", "--port", str(port)]
+    settings |= more or {}
+    command = [sys.executable, "-m", "authserver.cli", "serve", *part, "--dev", "--port", str(port)]
     command += ["--workers", str(workers)] if workers > 1 else []
     folder.mkdir(exist_ok=True)
     with _running(command, folder, settings, core=0 if workers == 1 else None, url=f"{base}/readyz") as (
@@ -163,6 +169,25 @@ def authlib_on_flask(folder: Path, keys: Sequence[BenchKey]) -> Iterator[Server]
     with _running(command, folder, settings, core=0, url=f"{base}/healthz") as (process, _):
         urls = (f"{base}/oauth/token", f"{base}/oauth/introspect", f"{base}/oauth/token")
         yield Server("Authlib on Flask, SQLite, gunicorn", base, *urls, process, folder)
+
+
+@contextmanager
+def fhir_alone(folder: Path, authorizing: Server, *, settings: Mapping[str, str], port: int) -> Iterator[Server]:
+    """Run the FHIR layer as a process of its own that asks the other server about tokens; both have core 0."""
+    base = f"http://127.0.0.1:{port}"
+    own = {
+        "AUTHSERVER_ISSUER": authorizing.base,
+        "AUTHSERVER_FHIR_BASE_URL": f"{base}/fhir",
+        "AUTHSERVER_INTROSPECTION_URL": authorizing.introspection_url,
+        "AUTHSERVER_FHIR_CLIENT_ID": RESOURCE_SERVER,
+        "AUTHSERVER_FHIR_CLIENT_SECRET": SECRET,
+        "PYTHONPATH": str(ROOT),
+        **settings,
+    }
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "authserver.cli", "serve", "fhir", "--dev", "--port", str(port)]
+    with _running(command, folder, own, core=0, url=f"{base}/readyz") as (process, _):
+        yield Server("the FHIR layer alone", base, *("", "", base), process, folder)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("one_each.lua")
+SAME = Path(__file__).with_name("same.lua")
 
 
 class LoadFailed(Exception):
@@ -61,8 +62,28 @@ def drive(
     The file must outlast the run: wrk waits out its duration, so a file used up early makes the rate too low. With
     `again` the lines are sent over and over.
     """
-    options = [f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(SCRIPT), url]
-    wrk = ["wrk", "-t1", *options, "--", str(bodies), "1", authorization, "again" if again else ""]
+    arguments = [str(bodies), "1", authorization, "again" if again else ""]
+    return _run(url, SCRIPT, arguments, connections=connections, seconds=seconds, core=core)
+
+
+def repeat(
+    url: str,
+    *,
+    connections: int,
+    seconds: int,
+    authorization: str,
+    method: str = "GET",
+    body: Path | None = None,
+    core: int | None = 1,
+) -> Load:
+    """Send one request over and over for so many seconds, with the file's FHIR JSON as its body; raises LoadFailed."""
+    arguments = [authorization, method, str(body or "")]
+    return _run(url, SAME, arguments, connections=connections, seconds=seconds, core=core)
+
+
+def _run(url: str, script: Path, arguments: Sequence[str], *, connections: int, seconds: int, core: int | None) -> Load:
+    options = [f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
+    wrk = ["wrk", "-t1", *options, "--", *arguments]
     try:
         finished = subprocess.run(
             pinned(wrk, core=core), capture_output=True, text=True, timeout=seconds + 30, check=True

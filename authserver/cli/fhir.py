@@ -21,8 +21,9 @@ def fhir() -> None:
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--demo", is_flag=True, help="Load the invented patients of the demo, too.")
 @click.option("--tenant", default="", help="Tenant that the resources belong to. Default: none.")
+@click.option("--validate", is_flag=True, help="Load nothing that R4 does not allow; stop at the first such resource.")
 @json_option
-def load(files: tuple[Path, ...], *, demo: bool, tenant: str, as_json: bool) -> None:
+def load(files: tuple[Path, ...], *, demo: bool, tenant: str, validate: bool, as_json: bool) -> None:
     """Load transaction Bundles (.json) and resources by line (.ndjson), each plain or .gz.
 
     Loading the same files again changes nothing.
@@ -34,16 +35,20 @@ def load(files: tuple[Path, ...], *, demo: bool, tenant: str, as_json: bool) -> 
     from authserver.fhir.definitions.tables import load_definitions
     from authserver.fhir.loading import load_files
     from authserver.fhir.store.sql_store import open_store
+    from authserver.fhir.validation.structures import load_structures
+    from authserver.fhir.validation.validator import Validator
 
     if not files and not demo:
         raise click.UsageError("Name files to load, or --demo.")
     settings, instance_dir = local_fhir_settings()
     os.umask(0o077)
     make_private(instance_dir)
-    store = open_store(settings.fhir_database_url, load_definitions())
+    store = open_store(settings.fhir_database_url, load_definitions(), for_loading=True)
     try:
         invented = load_patients(store, tenant=tenant) if demo else []
-        last = load_files(store, files, tenant=tenant, progress=_report)
+        validator = Validator(load_structures()) if validate else None
+        last = load_files(store, files, tenant=tenant, progress=_report, validator=validator)
+        store.analyze()
     finally:
         store.close()
         if is_terminal("stderr"):

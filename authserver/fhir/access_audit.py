@@ -1,7 +1,8 @@
 """Record each read, search and refusal before it is answered; what cannot be recorded is not answered (row X25).
 
-Requests that run beside each other are recorded together: one of them writes for all that wait behind it, so a busy
-server has one commit for many requests. Writes have their records in their own transactions, see interactions/.
+Requests that run beside each other are recorded together: one of them writes for all, and waits a little for as many
+as came last time, so a busy server has one commit for many requests. Writes have their records in their own
+transactions, see interactions/.
 """
 
 import threading
@@ -23,6 +24,11 @@ from authserver.fhir.store.port import FhirSession, FhirStore
 
 Resource = dict[str, Any]
 
+_GROUP = 32
+"""Events of a group behind which nobody is waited for."""
+PATIENCE = 0.005
+"""Seconds without another event after which a group waits no longer: about what five reads take."""
+
 
 @dataclass(slots=True)
 class Seen:
@@ -41,38 +47,56 @@ class _Waiting:
 class GroupedEvents:
     """Writes events in groups: whoever comes first writes, and those who come meanwhile are the next group."""
 
-    def __init__(self, store: FhirStore) -> None:
-        self._store = store
+    def __init__(self, store: FhirStore, *, patience: float = PATIENCE) -> None:
+        self._store, self._patience = store, patience
         self._pending: list[_Waiting] = []
-        self._adding, self._writing = threading.Lock(), threading.Lock()
+        self._usual, self._writing = 1, False
+        self._changed = threading.Condition()
 
     def write(self, tenant: str, event: Resource) -> None:
         """Return when the event is stored. Raises StorageUnavailable when it cannot be."""
         mine = _Waiting(tenant, event)
-        with self._adding:
+        with self._changed:
             self._pending.append(mine)
-        with self._writing:
-            if not mine.written.done():
-                self._write_pending()
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: mine.written.done() or not self._writing)
+            leads = not mine.written.done()
+            self._writing = self._writing or leads
+        if leads:
+            self._lead()
         if (problem := mine.written.exception()) is not None:
             raise StorageUnavailable(detail="the access could not be recorded") from problem
 
     def waiting(self) -> int:
         """Return how many events wait for the group that is being written now."""
-        with self._adding:
+        with self._changed:
             return len(self._pending)
 
-    def _write_pending(self) -> None:
-        with self._adding:
+    def _lead(self) -> None:
+        """Write the group; those of the next one who wait behind it find their own leader then."""
+        group = self._gathered()
+        try:
+            for tenant in dict.fromkeys(one.tenant for one in group):
+                self._write_of(tenant, [one for one in group if one.tenant == tenant])
+        finally:
+            with self._changed:
+                self._usual = min(len(group) + len(self._pending), _GROUP)
+                self._writing = False
+                self._changed.notify_all()
+
+    def _gathered(self) -> list[_Waiting]:
+        """Wait for as many as came last time, as long as they keep coming: a request alone waits for nobody."""
+        with self._changed:
+            while len(self._pending) < self._usual and self._changed.wait(self._patience):
+                pass
             group, self._pending = self._pending, []
-        for tenant in dict.fromkeys(one.tenant for one in group):
-            self._write_of(tenant, [one for one in group if one.tenant == tenant])
+        return group
 
     def _write_of(self, tenant: str, group: Sequence[_Waiting]) -> None:
         # Whatever goes wrong, those who wait must not be told that they were recorded.
         problem: AuthServerError | None = StorageUnavailable(detail="the group was not written")
         try:
-            self._store.put(Constraint.system(tenant), [one.event for one in group], now=clock.now_microseconds())
+            self._store.add(Constraint.system(tenant), [one.event for one in group], now=clock.now_microseconds())
             problem = None
         except AuthServerError as error:
             problem = error

@@ -122,6 +122,16 @@ def test_load_names_the_file_that_is_no_json(invoke: Invoke) -> None:
     assert result.stderr.splitlines() == ["error: broken.json: file: no JSON"]
 
 
+def test_load_validates_when_it_is_asked_to(invoke: Invoke) -> None:
+    Path("odd.ndjson").write_text('{"resourceType": "Patient", "id": "p", "gender": "unsaid"}')
+
+    refused, loaded = invoke("fhir", "load", "--validate", "odd.ndjson"), invoke("fhir", "load", "odd.ndjson")
+
+    problem = "Patient/p: Patient.gender: The code is none of the element's required value set."
+    assert (refused.exit_code, refused.stderr.splitlines()) == (1, [f"error: odd.ndjson: {problem}"])
+    assert (loaded.exit_code, loaded.stdout) == (0, "1 resources in 1 files, 1 of them new or changed\n")
+
+
 def test_factory_serves_both_parts_and_hides_the_environment(tmp_path: Path) -> None:
     """F08: what a server copies from the environment into every request holds no secret and no made-up header."""
     variables = {

@@ -15,7 +15,6 @@ from authserver.fhir.access_audit import GroupedEvents
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.search.ast import SearchQuery
-from authserver.fhir.store.port import WriteResult
 from authserver.fhir.store.sql_store import SqlStore
 from authserver.fhir.validation.structures import load_structures
 from authserver.fhir.validation.validator import Validator
@@ -119,7 +118,7 @@ class _Unwritable(SqlStore):
     def __init__(self, store: SqlStore) -> None:
         self.__dict__.update(store.__dict__)
 
-    def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
+    def add(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> None:
         """Refuse."""
         raise StorageUnavailable(detail="full")
 
@@ -151,12 +150,12 @@ class _Gathering(SqlStore):
         self.begun, self.go = threading.Event(), threading.Event()
         self.groups: list[int] = []
 
-    def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
+    def add(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> None:
         """Write, the first time after a while."""
         self.groups.append(len(resources))
         self.begun.set()
         assert self.go.wait(60)
-        return super().put(constraint, resources, now=now)
+        super().add(constraint, resources, now=now)
 
 
 @pytest.fixture
@@ -186,3 +185,50 @@ def test_requests_that_come_meanwhile_are_recorded_together(gathering: _Gatherin
         thread.join(60)
 
     assert (gathering.groups, len(_events(sqlite_store))) == ([1, 8], 9)
+
+
+def test_a_group_waits_for_as_many_as_came_last_time(gathering: _Gathering, sqlite_store: SqlStore) -> None:
+    """While one was written two came: three are waited for, each time."""
+    events = GroupedEvents(gathering, patience=60)
+    names = iter(range(7))
+
+    def begin() -> threading.Thread:
+        event = {"resourceType": "AuditEvent", "id": f"e{next(names)}"}
+        thread = threading.Thread(target=events.write, args=("mine", event))
+        thread.start()
+        return thread
+
+    first = begin()
+    assert gathering.begun.wait(60)
+    threads = [begin(), begin()]
+    while events.waiting() < 2:
+        time.sleep(0.01)
+    gathering.go.set()
+    first.join(60)
+    for thread in [*threads, begin()]:
+        thread.join(60)
+    for thread in [begin(), begin(), begin()]:
+        thread.join(60)
+
+    assert (gathering.groups, len(_events(sqlite_store))) == ([1, 3, 3], 7)
+
+
+def test_nobody_waits_for_those_who_do_not_come(gathering: _Gathering, sqlite_store: SqlStore) -> None:
+    """After two at once, one alone is recorded all the same."""
+    events = GroupedEvents(gathering, patience=0.01)
+    first, second = (
+        threading.Thread(target=events.write, args=("mine", {"resourceType": "AuditEvent", "id": name}))
+        for name in ("e1", "e2")
+    )
+    first.start()
+    assert gathering.begun.wait(60)
+    second.start()
+    while events.waiting() < 1:
+        time.sleep(0.01)
+    gathering.go.set()
+    for thread in (first, second):
+        thread.join(60)
+
+    events.write("mine", {"resourceType": "AuditEvent", "id": "e3"})
+
+    assert (gathering.groups, len(_events(sqlite_store))) == ([1, 1, 1], 3)

@@ -11,6 +11,8 @@ from authserver.fhir.constraint import Constraint
 from authserver.fhir.loading import LoadError, Progress, load_files
 from authserver.fhir.search.ast import SearchQuery
 from authserver.fhir.store.sql_store import SqlStore
+from authserver.fhir.validation.structures import load_structures
+from authserver.fhir.validation.validator import Validator
 from tests.fhir.builders import make_observation, make_patient
 
 EVERYTHING = Constraint.system("")
@@ -207,3 +209,26 @@ def test_a_file_that_cannot_be_loaded_is_named(
 def test_a_file_of_another_kind_is_refused(sqlite_store: SqlStore, tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"ends in none of"):
         load_files(sqlite_store, [tmp_path / "a.xml"], tenant="")
+
+
+def test_with_a_validator_a_file_with_an_invalid_resource_is_refused_by_its_place(
+    sqlite_store: SqlStore, tmp_path: Path
+) -> None:
+    validator = Validator(load_structures())
+    good, bad = make_patient("good"), make_patient("bad", gender="unsaid")
+    path = _bundle(tmp_path, _entry(good), _entry(bad))
+
+    load_files(sqlite_store, [_bundle(tmp_path, _entry(good), name="good.json")], tenant="t", validator=validator)
+    with pytest.raises(LoadError) as refused:
+        load_files(sqlite_store, [path], tenant="", validator=validator)
+
+    problem = "Patient/bad: Patient.gender: The code is none of the element's required value set."
+    assert str(refused.value) == f"{path}: {problem}"
+    assert _stored(sqlite_store, "Patient") == []
+    assert sqlite_store.read(Constraint.system("t"), "Patient", "good") is not None
+
+
+def test_without_a_validator_it_is_loaded(sqlite_store: SqlStore, tmp_path: Path) -> None:
+    load_files(sqlite_store, [_bundle(tmp_path, _entry(make_patient("bad", gender="unsaid")))], tenant="")
+
+    assert [patient["id"] for patient in _stored(sqlite_store, "Patient")] == ["bad"]

@@ -32,7 +32,10 @@ class Composite:
         """Yield the rows of the resource."""
         numbers = itertools.count()
         for element in self._elements(resource):
-            first, second, *others = (part.rows(element, resource) for part in self._parts)
+            first = self._parts[0].rows(element, resource)
+            if not first:
+                continue
+            second, *others = (part.rows(element, resource) for part in self._parts[1:])
             kind = self._parts[1].kind
             for (code, system), two, three in itertools.product(first, second, others[0] if others else (_NOTHING,)):
                 yield (self._code, code, next(numbers), system, *_second(kind, two), *three[:2])

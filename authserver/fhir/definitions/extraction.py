@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from authserver.fhir import exact_json
 from authserver.fhir.definitions.composites import Composite
 from authserver.fhir.definitions.converters import Convert, Row, converter, reference_identifier
 from authserver.fhir.definitions.paths import Walk, compile_path, table_of
@@ -16,7 +17,11 @@ TABLES = ("token", "reference", "string", "date", "quantity", "composite")
 # Kinds whose empty texts no search value equals.
 _PRESENCE = ("token", "reference", "string")
 
+# Contents of members whose rows are kept for each type, and how long one may be: some megabytes in all.
+_SEEN, _SEEN_BYTES = 2_000, 1_000
+
 Rows = dict[str, set[Row]]
+MemberRows = tuple[tuple[str, list[Row]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,38 @@ class _Use:
 
 @dataclass(slots=True)
 class _Plan:
-    """What to read from a resource of one type: member name -> walks below it, each with its uses."""
+    """What to read from a resource of one type: member name -> walks below it, each with its uses.
+
+    The same statuses, categories, codes and agents come again and again, so the rows of the contents seen lately are
+    kept, by their JSON: `1.0` and `1.00` are two contents.
+    """
 
     members: dict[str, list[tuple[Walk, list[_Use]]]] = field(default_factory=dict)
     present: dict[str, list[str]] = field(default_factory=dict)
     composites: list[Composite] = field(default_factory=list)
+    seen: dict[tuple[str, bytes], MemberRows] = field(default_factory=dict)
+
+    def rows(self, member: str, content: Any) -> MemberRows:
+        try:
+            key = (member, exact_json.dumps(content))
+        except exact_json.NotJson:
+            return self._rows(member, content)
+        found = self.seen.get(key)
+        if found is None:
+            found = self._rows(member, content)
+            if len(key[1]) <= _SEEN_BYTES:
+                if len(self.seen) >= _SEEN:
+                    self.seen.clear()
+                self.seen[key] = found
+        return found
+
+    def _rows(self, member: str, content: Any) -> MemberRows:
+        rows: dict[str, list[Row]] = {}
+        for walk, uses in self.members[member]:
+            for value in walk([content]):
+                for use in uses:
+                    _add(rows, use, value)
+        return tuple(rows.items())
 
 
 class Extractor:
@@ -55,11 +87,10 @@ class Extractor:
         """
         rows: Rows = {table: set() for table in TABLES}
         plan = self._plan(resource["resourceType"])
-        for member in resource:
-            for walk, uses in plan.members.get(member, ()):
-                for value in walk([resource[member]]):
-                    for use in uses:
-                        _add(rows, use, value)
+        for member, content in resource.items():
+            if member in plan.members:
+                for table, found in plan.rows(member, content):
+                    rows[table].update(found)
         for code, members in plan.present.items():
             there = any(resource.get(member, False) is not False for member in members)
             rows["token"].add((code, "true" if there else "false", ""))
@@ -73,13 +104,16 @@ class Extractor:
         return plan
 
 
-def _add(rows: Rows, use: _Use, value: Any) -> None:
-    found = {(use.code, *row) for row in use.convert(value)}
+def _add(rows: dict[str, list[Row]], use: _Use, value: Any) -> None:
+    found = [(use.code, *row) for row in use.convert(value)]
     if use.table == "reference" and isinstance(value, dict) and use.only in ("", value.get("type")):
-        rows["token"].update((use.code, *row) for row in reference_identifier(value))
+        named = [(use.code, *row) for row in reference_identifier(value)]
+        if named:
+            rows.setdefault("token", []).extend(named)
     if not found and use.table in _PRESENCE and isinstance(value, dict) and value and not use.only:
-        found = {(use.code, "", "")}
-    rows[use.table].update(found)
+        found = [(use.code, "", "")]
+    if found:
+        rows.setdefault(use.table, []).extend(found)
 
 
 def _compile(definitions: Definitions, resource_type: str) -> _Plan:

@@ -20,10 +20,13 @@ def compile_path(path: str) -> tuple[str, Walk]:
     matches = list(_STEP.finditer(path))
     filters = [_filter(match) for match in matches]
     names = [match[1] for match in matches]
+    first, others = filters[0], list(zip(names[1:], filters[1:], strict=True))
+    if not others:
+        return names[0], first
 
     def walk(values: list[Any]) -> list[Any]:
-        values = filters[0](values)
-        for name, keep in zip(names[1:], filters[1:], strict=True):
+        values = first(values)
+        for name, keep in others:
             values = keep([value[name] for value in values if isinstance(value, dict) and name in value])
         return values
 
@@ -40,6 +43,7 @@ def _filter(match: re.Match[str]) -> Walk:
 
 
 def _flat(values: list[Any]) -> list[Any]:
-    if not any(isinstance(value, list) for value in values):
-        return values
-    return [item for value in values for item in (value if isinstance(value, list) else [value])]
+    for value in values:
+        if isinstance(value, list):
+            return [item for one in values for item in (one if isinstance(one, list) else [one])]
+    return values

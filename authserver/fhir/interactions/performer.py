@@ -169,7 +169,9 @@ class Performer:
     def _outcome(self, session: FhirSession, task: Task, status: int, stored: Stored) -> Outcome:
         """Return the outcome; the body is for callers who could read it."""
         right = task.rights.get("r")
-        readable = right is not None and session.reached(right, stored.resource_type, [stored.id])
+        if right is None:
+            return Outcome(task, status, stored, shows_body=False)
+        readable = right.is_everything or session.reached(right, stored.resource_type, [stored.id])
         return Outcome(task, status, stored, shows_body=bool(readable))
 
 

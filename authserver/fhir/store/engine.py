@@ -20,17 +20,25 @@ WRITE_CONFLICT = "write_conflict"
 _LOST_RACES = ("40001", "40P01")
 _WRITES = "fhir_store_writes"
 _BUSY_MILLISECONDS = 5_000
+# Of each connection; allocated as pages are read. A page has 4 KiB.
+_CACHE_KIBIBYTES, _LOADING_CACHE_KIBIBYTES = 16_000, 256_000
+_CHECKPOINT_PAGES, _LOADING_CHECKPOINT_PAGES = 4_000, 40_000
 
 
-def make_engine(url: str) -> Engine:
-    """Return the engine of the database at this SQLAlchemy URL; the caller disposes of it."""
+def make_engine(url: str, *, for_loading: bool = False) -> Engine:
+    """Return the engine of the database at this SQLAlchemy URL; the caller disposes of it.
+
+    `for_loading`: it shall write very much over one connection, and may take memory and disk for that.
+    """
     address = make_url(url)
     if address.drivername == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
     engine = create_engine(address, poolclass=QueuePool, pool_size=8, max_overflow=24, hide_parameters=True)
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _prepare_sqlite_to_load if for_loading else _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "connect", _prepare_postgresql)
     return engine
 
 
@@ -64,12 +72,34 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
+    _set_pragmas(connection, cache=_CACHE_KIBIBYTES, checkpoint=_CHECKPOINT_PAGES)
+
+
+def _prepare_sqlite_to_load(connection: Any, _record: object) -> None:
+    _set_pragmas(connection, cache=_LOADING_CACHE_KIBIBYTES, checkpoint=_LOADING_CHECKPOINT_PAGES)
+
+
+def _set_pragmas(connection: Any, *, cache: int, checkpoint: int) -> None:
     # Transactions are begun by _begin_sqlite; the driver's own habit begins them too late for a write lock.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MILLISECONDS}"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"busy_timeout={_BUSY_MILLISECONDS}",
+        f"cache_size=-{cache}",
+        f"wal_autocheckpoint={checkpoint}",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    # A plan for any value is wrong for a frequent one and for a rare one, and compiling one takes longer than its run.
+    with connection.cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = force_custom_plan")
+        cursor.execute("SET jit = off")
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

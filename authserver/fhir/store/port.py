@@ -1,7 +1,7 @@
 """The store as the rest of the FHIR layer sees it. Every method takes the caller's Constraint first."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from authserver.fhir.constraint import Constraint
@@ -43,12 +43,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """How a write went: the version that is now current, and whether the write made it."""
+    """How a write went: the version that is now current, and whether the write made it; `made` is that version then."""
 
     resource_type: str
     id: str
     version_id: int
     changed: bool
+    made: Stored | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,4 +169,10 @@ class FhirStore(FhirReads, Protocol):
         Content equal to the current version's makes no new version. Raises InvalidResource for an unknown
         type, a missing or repeated id and content that JSON cannot hold, and Forbidden for a constraint
         narrower than its tenant: writing under criteria is not supported yet.
+        """
+
+    def add(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> None:
+        """Create all the resources in one transaction, each under an id made for it, which nobody has.
+
+        Saves looking for what is there. Raises StorageUnavailable for an id that is taken, and what put() raises.
         """

@@ -3,23 +3,22 @@
 Runs inside the transaction of an upgrade: no search ever sees an index half rebuilt.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, false, insert, select, update
 
 from authserver.fhir import exact_json
-from authserver.fhir.definitions.extraction import TABLES, Extractor
+from authserver.fhir.definitions.extraction import Extractor
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.store import tables
+from authserver.fhir.store.rows import IndexWriter, Parameters
 
 INDEX_REVISION: Final = b"2"
 """Raised with every change of what Extractor reads: 2 has composites, identifiers of references and presence."""
 
 _NAME = "index_revision"
 _PORTION = 500
-
-Parameters = Mapping[tuple[str, str], int]
 
 
 def rebuild_when_changed(connection: Connection, definitions: Definitions, parameters: Parameters) -> None:
@@ -39,14 +38,11 @@ def _rebuild(connection: Connection, extractor: Extractor, parameters: Parameter
     for table in tables.INDEX_TABLES.values():
         connection.execute(delete(table))
     after = 0
+    writer = IndexWriter(extractor, parameters)
     while portion := _portion(connection, after):
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
         for row in portion:
-            for name, found in _index_rows(row, extractor, parameters).items():
-                rows[name].extend(found)
-        for name, values in rows.items():
-            if values:
-                connection.execute(insert(tables.INDEX_TABLES[name]), values)
+            writer.add(exact_json.loads(bytes(row.body)), tenant=row.tenant, rid=row.rid)
+        writer.write(connection)
         after = portion[-1].rid
 
 
@@ -60,20 +56,3 @@ def _portion(connection: Connection, after: int) -> Sequence[Any]:
         .order_by(resource.rid)
         .limit(_PORTION)
     ).all()
-
-
-def _index_rows(row: Any, extractor: Extractor, parameters: Parameters) -> dict[str, list[dict[str, Any]]]:
-    content = exact_json.loads(bytes(row.body))
-    resource_type = content["resourceType"]
-    return {
-        table: [
-            {
-                "tenant": row.tenant,
-                "param": parameters[resource_type, code],
-                "rid": row.rid,
-                **dict(zip(tables.VALUE_COLUMNS[table], value, strict=True)),
-            }
-            for code, *value in values
-        ]
-        for table, values in extractor.rows(content).items()
-    }

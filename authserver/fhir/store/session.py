@@ -6,9 +6,9 @@ Each write takes the caller's Constraint and holds it against the stored state a
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, update
 
 from authserver.errors import Forbidden, NotFound
 from authserver.fhir.constraint import Constraint
@@ -18,6 +18,14 @@ from authserver.fhir.store import tables
 from authserver.fhir.store.criteria import Compiler, Parameters
 from authserver.fhir.store.port import FhirReads, Page, Stored, Written
 from authserver.fhir.store.writing import Writer, check
+
+# Every write begins with it, so it is not put together anew for each.
+_HELD: Final = (
+    select(tables.resource)
+    .where(tables.resource.c.tenant == bindparam("tenant"))
+    .where(tables.resource.c.resource_type == bindparam("type"), tables.resource.c.id == bindparam("id"))
+    .with_for_update()
+)
 
 
 class OutsideScope(Forbidden):
@@ -62,14 +70,17 @@ class SqlSession:
         """See FhirSession."""
         check([resource], self.reads.resource_types)
         resource_type, resource_id = resource["resourceType"], resource["id"]
-        lives = self._lock(constraint, resource_type, resource_id)
-        if lives and self.reads.read(constraint, resource_type, resource_id) is None:
+        known = self._lock(constraint, resource_type, resource_id)
+        lives = known is not None and not known["deleted"]
+        if lives and not constraint.is_everything and self.reads.read(constraint, resource_type, resource_id) is None:
             raise NotFound(detail="the constraint hides the stored state")
         if not lives and method != "POST" and not constraint.is_everything:
             raise NotFound(detail="a constraint with criteria creates nothing by name")
         writer = Writer(self.extractor, self.parameters, constraint.tenant, now, method=method)
-        (result,) = writer.put(self.connection, [resource])
-        stored = self.reads.read(constraint, resource_type, resource_id)
+        result = writer.put_one(self.connection, resource, known)
+        # What reaches everything reaches what it made: only a narrower constraint has to be asked.
+        stored = result.made if constraint.is_everything else None
+        stored = stored or self.reads.read(constraint, resource_type, resource_id)
         if stored is None:
             raise OutsideScope
         return Written(stored, created=not lives, changed=result.changed)
@@ -92,13 +103,7 @@ class SqlSession:
         self.connection.execute(insert(tables.version), [{**row, "method": "DELETE"}])
         return Stored(stored.position, resource_type, resource_id, version_id, now, b"")
 
-    def _lock(self, constraint: Constraint, resource_type: str, resource_id: str) -> bool:
-        """Hold the resource until the transaction ends; say whether it is there and not deleted."""
-        columns = tables.resource.c
-        statement = (
-            select(columns.deleted)
-            .where(columns.tenant == constraint.tenant)
-            .where(columns.resource_type == resource_type, columns.id == resource_id)
-            .with_for_update()
-        )
-        return self.connection.scalar(statement) is False
+    def _lock(self, constraint: Constraint, resource_type: str, resource_id: str) -> RowMapping | None:
+        """Hold the resource until the transaction ends; return its row, of a deleted one too."""
+        held = {"tenant": constraint.tenant, "type": resource_type, "id": resource_id}
+        return self.connection.execute(_HELD, held).mappings().one_or_none()

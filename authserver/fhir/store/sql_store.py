@@ -69,11 +69,19 @@ class SqlStore:
 
     def put(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> list[WriteResult]:
         """See FhirStore."""
+        writer = self._writer(constraint, resources, now)
+        return self._repeated(lambda connection: writer.put(connection, resources))
+
+    def add(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], *, now: int) -> None:
+        """See FhirStore."""
+        writer = self._writer(constraint, resources, now)
+        self._repeated(lambda connection: writer.add(connection, resources))
+
+    def _writer(self, constraint: Constraint, resources: Sequence[Mapping[str, Any]], now: int) -> Writer:
         if not constraint.is_everything:
             raise Forbidden(detail="writing under criteria is not supported")
         check(resources, self._resource_types)
-        writer = Writer(self._extractor, self._parameters, constraint.tenant, now)
-        return self._repeated(lambda connection: writer.put(connection, resources))
+        return Writer(self._extractor, self._parameters, constraint.tenant, now)
 
     def version(
         self, constraint: Constraint, resource_type: str, resource_id: str, version_id: int | None
@@ -130,6 +138,11 @@ class SqlStore:
         with reading(self._engine) as connection:
             yield SqlSnapshot(connection, self._parameters)
 
+    def analyze(self) -> None:
+        """Let the database count what its tables hold, as its planner wants it after much was loaded."""
+        with writing(self._engine) as connection:
+            connection.exec_driver_sql("ANALYZE")
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -146,12 +159,12 @@ class _BoundStore(SqlStore):
         return nullcontext(self._connection)
 
 
-def open_store(url: str, definitions: Definitions) -> SqlStore:
-    """Return the store at this SQLAlchemy URL, its schema brought up to date.
+def open_store(url: str, definitions: Definitions, *, for_loading: bool = False) -> SqlStore:
+    """Return the store at this SQLAlchemy URL, its schema brought up to date; `for_loading`: to write very much.
 
     Raises StorageUnavailable when the database does not answer or is newer than this program.
     """
-    engine = make_engine(url)
+    engine = make_engine(url, for_loading=for_loading)
     try:
         upgrade(engine, definitions)
         return SqlStore(engine, definitions)

@@ -9,13 +9,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, and_, bindparam, delete, false, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, false, or_, select, update
 
 from authserver.errors import InvalidResource, Issue
 from authserver.fhir import exact_json
-from authserver.fhir.definitions.extraction import TABLES, Extractor
+from authserver.fhir.definitions.extraction import Extractor
 from authserver.fhir.store import tables
-from authserver.fhir.store.port import WriteResult
+from authserver.fhir.store.port import Stored, WriteResult
+from authserver.fhir.store.rows import IndexWriter, Row, insert_rows, new_rids
 from authserver.protocol.instants import instant
 
 CREATED_AT = "https://fhir.aidbox.app/fhir/StructureDefinition/created-at"
@@ -56,14 +57,36 @@ class Writer:
     def put(self, connection: Connection, resources: Sequence[Resource]) -> list[WriteResult]:
         """Write what is new or changed and return one result for each resource, in order."""
         known = self._known(connection, resources)
+        return self._put(connection, resources, known)
+
+    def add(self, connection: Connection, resources: Sequence[Resource]) -> None:
+        """Write resources under ids that nobody has; one that is taken is an IntegrityError."""
+        self._put(connection, resources, {})
+
+    def put_one(self, connection: Connection, resource: Resource, known: RowMapping | None) -> WriteResult:
+        """Write one resource whose row of `fhir_resource`, or None, the caller has read and holds."""
+        key = (resource["resourceType"], resource["id"])
+        (result,) = self._put(connection, [resource], {key: known} if known is not None else {})
+        return result
+
+    def _put(
+        self, connection: Connection, resources: Sequence[Resource], known: Mapping[tuple[str, str], RowMapping]
+    ) -> list[WriteResult]:
         plans = [self._plan(resource, known.get((resource["resourceType"], resource["id"]))) for resource in resources]
         changed = [plan for plan in plans if plan is not None and plan.changed]
         rids = self._write_resources(connection, changed)
         version_rows = [plan.version_row(rids[plan.key], self.now, self.method) for plan in changed]
-        if version_rows:
-            connection.execute(insert(tables.version), version_rows)
-            self._write_index(connection, [(rids[plan.key], plan) for plan in changed])
-        return [WriteResult(*plan.key, plan.version_id, plan.changed) for plan in plans]
+        insert_rows(connection, tables.version, version_rows)
+        self._write_index(connection, [(rids[plan.key], plan) for plan in changed])
+        return [
+            WriteResult(
+                *plan.key,
+                plan.version_id,
+                plan.changed,
+                Stored(rids[plan.key], *plan.key, plan.version_id, self.now, plan.body) if plan.changed else None,
+            )
+            for plan in plans
+        ]
 
     def _known(self, connection: Connection, resources: Sequence[Resource]) -> dict[tuple[str, str], RowMapping]:
         ids: dict[str, list[str]] = {}
@@ -93,36 +116,34 @@ class Writer:
 
     def _write_resources(self, connection: Connection, plans: Sequence["_Plan"]) -> dict[tuple[str, str], int]:
         """Insert or update the rows of `fhir_resource` and return (type, id) -> rid."""
-        columns = tables.resource.c
-        new = [plan.resource_row(self.tenant, self.now) for plan in plans if plan.known is None]
-        rids: dict[tuple[str, str], int] = {}
+        new = [plan for plan in plans if plan.known is None]
+        rids = {plan.key: plan.known["rid"] for plan in plans if plan.known is not None}
+        self._update_resources(connection, [plan for plan in plans if plan.known is not None], rids)
         if new:
-            statement = insert(tables.resource).returning(columns.rid, columns.resource_type, columns.id)
-            for rid, resource_type, resource_id in connection.execute(statement, new):
-                rids[resource_type, resource_id] = rid
-        old = [plan for plan in plans if plan.known is not None]
-        if old:
-            rids |= {plan.key: plan.known["rid"] for plan in old if plan.known is not None}
-            change = update(tables.resource).where(columns.rid == bindparam("known_rid"))
-            connection.execute(
-                change.values(version_id=bindparam("v"), last_updated=self.now, deleted=False, digest=bindparam("d")),
-                [{"known_rid": rids[plan.key], "v": plan.version_id, "d": plan.digest} for plan in old],
-            )
+            rids |= dict(zip((plan.key for plan in new), new_rids(connection, len(new)), strict=True))
+            rows = [plan.resource_row(rids[plan.key], self.tenant, self.now) for plan in new]
+            insert_rows(connection, tables.resource, rows)
         return rids
 
+    def _update_resources(
+        self, connection: Connection, plans: Sequence["_Plan"], rids: Mapping[tuple[str, str], int]
+    ) -> None:
+        if plans:
+            change = update(tables.resource).where(tables.resource.c.rid == bindparam("known_rid"))
+            connection.execute(
+                change.values(version_id=bindparam("v"), last_updated=self.now, deleted=False, digest=bindparam("d")),
+                [{"known_rid": rids[plan.key], "v": plan.version_id, "d": plan.digest} for plan in plans],
+            )
+
     def _write_index(self, connection: Connection, written: Sequence[tuple[int, "_Plan"]]) -> None:
-        rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
-        for rid, plan in written:
-            resource_type = plan.key[0]
-            for table, values in self.extractor.rows(plan.resource).items():
-                names = tables.VALUE_COLUMNS[table]
-                for code, *value in values:
-                    row = dict(zip(names, value, strict=True))
-                    param = self.parameters[resource_type, code]
-                    rows[table].append({"tenant": self.tenant, "param": param, "rid": rid, **row})
         updated = [rid for rid, plan in written if plan.known is not None]
-        for name, index in tables.INDEX_TABLES.items():
-            _replace(connection, index, updated=updated, rows=rows[name])
+        if updated:
+            for index in tables.INDEX_TABLES.values():
+                connection.execute(delete(index).where(index.c.rid.in_(updated)))
+        writer = IndexWriter(self.extractor, self.parameters)
+        for rid, plan in written:
+            writer.add(plan.resource, tenant=self.tenant, rid=rid)
+        writer.write(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,35 +159,11 @@ class _Plan:
     def key(self) -> tuple[str, str]:
         return self.resource["resourceType"], self.resource["id"]
 
-    def resource_row(self, tenant: str, now: int) -> dict[str, Any]:
-        resource_type, resource_id = self.key
-        return {
-            "tenant": tenant,
-            "resource_type": resource_type,
-            "id": resource_id,
-            "version_id": self.version_id,
-            "created_at": now,
-            "last_updated": now,
-            "deleted": False,
-            "digest": self.digest,
-        }
+    def resource_row(self, rid: int, tenant: str, now: int) -> Row:
+        return (rid, tenant, *self.key, self.version_id, now, now, False, self.digest)
 
-    def version_row(self, rid: int, now: int, method: str) -> dict[str, Any]:
-        return {
-            "rid": rid,
-            "version_id": self.version_id,
-            "last_updated": now,
-            "deleted": False,
-            "method": method,
-            "body": self.body,
-        }
-
-
-def _replace(connection: Connection, table: Table, *, updated: list[int], rows: list[dict[str, Any]]) -> None:
-    if updated:
-        connection.execute(delete(table).where(table.c.rid.in_(updated)))
-    if rows:
-        connection.execute(insert(table), rows)
+    def version_row(self, rid: int, now: int, method: str) -> Row:
+        return (rid, self.version_id, now, False, self.body, method)
 
 
 def _content(resource: Resource) -> dict[str, Any]:

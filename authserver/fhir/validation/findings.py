@@ -26,6 +26,11 @@ class Findings:
         self.add(where, "R4 has no such element here.", "structure")
 
     @property
+    def count(self) -> int:
+        """How many findings are listed."""
+        return len(self._issues)
+
+    @property
     def issues(self) -> tuple[Issue, ...]:
         """Every finding, in the order of the resource."""
         return tuple(self._issues)

@@ -4,13 +4,14 @@ They run on resources whose structure is right. Source: the constraints of http:
 extensibility.html, references.html, datatypes.html#Period, bundle.html.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from authserver.fhir.validation.findings import Findings
 from authserver.protocol.instants import date_range
 
 Resource = Mapping[str, Any]
+_Element = tuple[Mapping[str, Any], str]
 
 _SEARCHED, _LOGGED = ("searchset",), ("batch", "transaction", "history")
 _ANSWERED = ("batch-response", "transaction-response", "history")
@@ -22,12 +23,17 @@ def check(resource: Resource, found: Findings) -> None:
 
 
 def _one_resource(resource: Resource, path: str, found: Findings) -> None:
-    nested: list[tuple[Resource, str]] = []
+    elements: list[_Element] = []
+    nested: list[_Element] = []
+    _collect(resource, path, elements, nested)
     local: set[str] = set()
-    for element, where in _elements(resource, path, nested):
+    for element, where in elements:
         _extension(element, where, found)
-        _period(element, where, found)
-        local.update(text for text in element.values() if isinstance(text, str) and text.startswith("#"))
+        if "start" in element:
+            _period(element, where, found)
+        for text in element.values():
+            if isinstance(text, str) and text[:1] == "#":
+                local.add(text)
     contained = [inner for inner in resource.get("contained", []) if isinstance(inner, Mapping)]
     _contained(contained, path, local, found)
     if resource["resourceType"] == "Bundle":
@@ -36,22 +42,25 @@ def _one_resource(resource: Resource, path: str, found: Findings) -> None:
         _one_resource(inner, where, found)
 
 
-def _elements(value: Any, path: str, nested: list[tuple[Resource, str]]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Yield every object of a resource with its path; contained resources too, others go to `nested`."""
+def _collect(value: Any, path: str, elements: list[_Element], nested: list[_Element]) -> None:
+    """Collect every object of a resource with its path; contained resources too, others go to `nested`."""
     if isinstance(value, list):
         for position, item in enumerate(value):
-            yield from _elements(item, f"{path}[{position}]", nested)
-    elif isinstance(value, Mapping):
-        yield value, path
-        for name, child in value.items():
-            if name in ("resource", "outcome") and isinstance(child, Mapping) and "resourceType" in child:
-                nested.append((child, f"{path}.{name}"))
-            elif isinstance(child, list | Mapping):
-                yield from _elements(child, f"{path}.{name.removeprefix('_')}", nested)
+            if isinstance(item, dict | list):
+                _collect(item, f"{path}[{position}]", elements, nested)
+        return
+    elements.append((value, path))
+    for name, child in value.items():
+        if not isinstance(child, dict | list):
+            continue
+        if name in ("resource", "outcome") and isinstance(child, dict) and "resourceType" in child:
+            nested.append((child, f"{path}.{name}"))
+        else:
+            _collect(child, f"{path}.{name.removeprefix('_')}", elements, nested)
 
 
 def _extension(element: Mapping[str, Any], path: str, found: Findings) -> None:
-    if path.rpartition(".")[2].partition("[")[0] not in ("extension", "modifierExtension") or "url" not in element:
+    if "url" not in element or path.rpartition(".")[2].partition("[")[0] not in ("extension", "modifierExtension"):
         return
     has_value = any(name.removeprefix("_").startswith("value") for name in element)
     if has_value is ("extension" in element):

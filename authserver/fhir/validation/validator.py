@@ -27,14 +27,14 @@ class Validator:
         """Return what is wrong with the resource, nothing if it is valid; never a value of it (threat H17)."""
         found = Findings()
         self._resource(resource, "", found, depth=0)
-        if not found.issues:
+        if not found.count:
             # Invariants read the resource as its structure says, so they come when that is right.
             invariants.check(resource, found)
         return found.issues
 
     def _resource(self, value: object, path: str, found: Findings, *, depth: int) -> None:
-        name = value.get("resourceType") if isinstance(value, Mapping) else None
-        if not isinstance(value, Mapping) or not isinstance(name, str) or not self._structures.is_resource(name):
+        name = value.get("resourceType") if isinstance(value, dict) else None
+        if not isinstance(value, dict) or not isinstance(name, str) or not self._structures.is_resource(name):
             found.add(f"{path}.resourceType" if path else "resourceType", "R4 has no such resource type.", "structure")
             return
         structure = self._structures.structure(name)
@@ -49,12 +49,13 @@ class Validator:
             return
         chosen: dict[str, str] = {}
         for name in value:
-            member = structure.members.get(name.removeprefix("_"))
-            if member is None or (name[0] == "_" and member.type_name not in CHECKS):
+            plain = name[1:] if name[:1] == "_" else name
+            member = structure.members.get(plain)
+            if member is None or (plain is not name and member.type_name not in CHECKS):
                 found.unknown(path, name)
                 continue
             here = f"{path}.{member.element}"
-            if chosen.setdefault(member.element, name.removeprefix("_")) != name.removeprefix("_"):
+            if chosen.setdefault(member.element, plain) != plain:
                 found.add(here, "Only one of the element's types may be there.", "structure")
             self._member(value, name, member=member, path=here, found=found, depth=depth)
         for element, names in structure.required:
@@ -96,7 +97,7 @@ class Validator:
             elif member.codes is not None and value not in member.codes:
                 found.add(path, "The code is none of the element's required value set.", "code-invalid")
             return
-        if not isinstance(value, Mapping) or not value:
+        if not isinstance(value, dict) or not value:
             found.add(path, "The element must be an object with members (ele-1).", "structure")
             return
         type_name = _ELEMENT if check is not None else member.type_name
@@ -110,9 +111,9 @@ class Validator:
             return
         structure = self._structures.structure(type_name)
         assert structure is not None, type_name
-        before = len(found.issues)
+        before = found.count
         self._members(value, structure, path, found, depth=depth + 1)
-        if len(found.issues) > before:
+        if found.count > before:
             return
         if member.targets and type_name == "Reference":
             _target(value, member.targets, path, found)

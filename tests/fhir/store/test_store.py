@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from authserver.errors import Forbidden, InvalidResource
+from authserver.errors import Forbidden, InvalidResource, StorageUnavailable
 from authserver.fhir import exact_json
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.search.ast import (
@@ -234,3 +234,32 @@ def test_a_resource_that_matches_twice_is_found_once(store: SqlStore) -> None:
     page = store.search(EVERYTHING, SearchQuery("Observation", (_token("code", "same"),), 1))
 
     assert ([match.id for match in page.matches], page.more) == (["o1"], False)
+
+
+def test_adding_creates_and_never_overwrites(store: SqlStore) -> None:
+    """The records of reads: an id that is taken is a failure, not a second version."""
+    store.add(EVERYTHING, [make_patient("new", gender="male")], now=NOW)
+
+    with pytest.raises(StorageUnavailable):
+        store.add(EVERYTHING, [make_patient("new", gender="other")], now=NOW + 1)
+
+    stored = store.read(EVERYTHING, "Patient", "new")
+    assert stored is not None
+    assert (stored.version_id, json.loads(stored.body)["gender"]) == (1, "male")
+    assert _ids(store, EVERYTHING, SearchQuery("Patient", (_token("gender", "male"),), 10)) == ["new"]
+
+
+def test_what_was_put_under_any_constraint_is_what_is_read(store: SqlStore) -> None:
+    """The answer of a write is the stored version, whether it was read again or not."""
+    narrow = Constraint("", ((_token("gender", "male"),),))
+
+    written = [
+        store.transact(
+            lambda session, constraint=constraint, name=name: session.put(  # type: ignore[misc]
+                constraint, make_patient(name, gender="male"), method="POST", now=NOW
+            )
+        ).stored
+        for name, constraint in (("wide", EVERYTHING), ("narrow", narrow))
+    ]
+
+    assert written == [store.read(EVERYTHING, "Patient", name) for name in ("wide", "narrow")]
