@@ -20,7 +20,7 @@ def fhir() -> None:
 @fhir.command()
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--demo", is_flag=True, help="Load the invented patients of the demo, too.")
-@click.option("--tenant", default="", help="Tenant that the resources belong to. Default: none.")
+@click.option("--tenant", default="", help="Tenant that the resources belong to; they get its tag. Default: none.")
 @json_option
 def load(files: tuple[Path, ...], *, demo: bool, tenant: str, as_json: bool) -> None:
     """Load transaction Bundles (.json) and resources by line (.ndjson), each plain or .gz.
@@ -42,8 +42,9 @@ def load(files: tuple[Path, ...], *, demo: bool, tenant: str, as_json: bool) -> 
     make_private(instance_dir)
     store = open_store(settings.fhir_database_url, load_definitions())
     try:
-        invented = load_patients(store, tenant=tenant) if demo else []
-        last = load_files(store, files, tenant=tenant, progress=_report)
+        system = settings.fhir_tenant_tag_system
+        invented = load_patients(store, tenant=tenant, tag_system=system) if demo else []
+        last = load_files(store, files, tenant=tenant, tag_system=system, progress=_report)
     finally:
         store.close()
         if is_terminal("stderr"):

@@ -106,9 +106,7 @@ class AccessRules:
     def rights(self, caller: Caller, resource_type: str) -> dict[str, Constraint]:
         """Return a constraint for each letter that the caller's scopes grant on the type."""
         granted = ((letter, self.alternatives(caller.scopes, resource_type, letter)) for letter in scopes.LETTERS)
-        return {
-            letter: self.constraint(caller.tenant, found, letter=letter) for letter, found in granted if found
-        }
+        return {letter: self.constraint(caller.tenant, found, letter=letter) for letter, found in granted if found}
 
     def visible(self, caller: Caller, resource_type: str) -> Constraint:
         """Return what the caller may read or search of the type; it may reach nothing."""

@@ -117,8 +117,8 @@ class TenantView:
 def parent_names(text: object) -> dict[str, str]:
     """Return child -> parent from JSON text or a mapping. Raises ValueError that says what is wrong.
 
-    Names have the shape of a client's `tenant` (with `~test` that of its test keys); nobody is above itself, and no live
-    tenant is a relative of a test tenant.
+    Names have the shape of a client's `tenant`, or with `~test` that of its test keys; nobody is above itself, and no
+    live tenant is a relative of a test tenant.
     """
     value = _json(text) if isinstance(text, str | bytes) else text
     if not isinstance(value, Mapping) or not all(isinstance(one, str) for pair in value.items() for one in pair):

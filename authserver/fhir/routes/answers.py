@@ -20,6 +20,26 @@ class Gone(NotFound):
     default_public = "The resource was deleted."
 
 
+class ResourceResponse(Response):
+    """An answer that is one version of a resource; `tenant` is whose it is, for the record of the request."""
+
+    tenant = ""
+
+
+def resource_response(stored: Stored, *, unchanged: bool) -> Response:
+    """Return the answer of a read: the version, or 304 when the client has it already."""
+    headers = version_headers(stored)
+    status, body = (304, b"") if unchanged else (200, stored.body)
+    response = ResourceResponse(body, status, headers, content_type=None if unchanged else FHIR_JSON)
+    response.tenant = stored.tenant
+    return response
+
+
+def tenant_of(response: Response) -> str | None:
+    """Return whose the resource is that is answered, None when the answer is something else."""
+    return response.tenant if isinstance(response, ResourceResponse) else None
+
+
 def gone(version: Version | None) -> NotFound:
     """Return Gone for a deletion that the caller may know of, else NotFound (http://hl7.org/fhir/R4/http.html#read)."""
     if version is None or not version.deleted:

@@ -49,12 +49,13 @@ class DocumentRoutes:
     def _referred(self, caller: Caller, composition: Stored) -> list[Stored]:
         """Return what the Composition itself refers to, as far as the token may read it."""
         keys = self._links.local(exact_json.loads(composition.body)) - {("Composition", composition.id)}
-        seen = (self._read(caller, resource_type, resource_id) for resource_type, resource_id in sorted(keys))
+        seen = (self._read(caller, *key, tenant=composition.tenant) for key in sorted(keys))
         return [one for one in seen if one is not None]
 
-    def _read(self, caller: Caller, resource_type: str, resource_id: str) -> Stored | None:
+    def _read(self, caller: Caller, resource_type: str, resource_id: str, *, tenant: str) -> Stored | None:
+        """Return what a reference of this tenant's resource leads to, as far as the token may read it."""
         constraint = self._rules.rights(caller, resource_type).get("r", Constraint(caller.tenant, ()))
-        return self._reads.read(constraint, resource_type, resource_id)
+        return self._reads.read(constraint.referred_to(tenant), resource_type, resource_id)
 
     def _entry(self, one: Stored) -> dict[str, Any]:
         full_url = f"{self._base_url}/{one.resource_type}/{one.id}"

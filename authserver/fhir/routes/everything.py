@@ -5,7 +5,7 @@ Source: http://hl7.org/fhir/R4/patient-operation-everything.html. A type is in i
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,10 +21,12 @@ from authserver.fhir.interactions.links import Links
 from authserver.fhir.request import FhirRequest, Pair
 from authserver.fhir.routes.answers import gone
 from authserver.fhir.search.ast import (
+    ChainCriterion,
     Criterion,
     DateCriterion,
     DateValue,
     LastUpdatedCriterion,
+    PositionCriterion,
     Prefix,
     ReferenceCriterion,
     ReferenceValue,
@@ -78,7 +80,7 @@ class EverythingRoutes:
         binding = CursorBinding(caller.client_id, caller.tenant, f"everything/{asked.patient}", asked.pairs)
         secret = self._reads.cursor_secret
         after = unseal_number(asked.cursor, binding, secret=secret) if asked.cursor is not None else None
-        found, following = self._page(caller, asked, after)
+        found, following = self._page(caller, asked, after, patient=patient)
         matches = found if after is not None or "Patient" not in asked.types else [patient, *found]
         cursor = seal_number(following, binding, secret=secret) if following is not None else None
         bundle = {
@@ -94,7 +96,9 @@ class EverythingRoutes:
             exact_json.dumps({name: value for name, value in bundle.items() if value}), content_type=FHIR_JSON
         )
 
-    def _page(self, caller: Caller, asked: Asked, after: int | None) -> tuple[list[Stored], int | None]:
+    def _page(
+        self, caller: Caller, asked: Asked, after: int | None, *, patient: Stored
+    ) -> tuple[list[Stored], int | None]:
         """Return a page of the compartment, and where the next one begins."""
         first, position = divmod(after, 1 << _POSITION_BITS) if after is not None else (0, 0)
         found: list[Stored] = []
@@ -103,7 +107,8 @@ class EverythingRoutes:
             if number < first or resource_type not in asked.types or resource_type == "Patient":
                 continue
             start = position if number == first else 0
-            for one in self._of_type(caller, asked, resource_type, codes, start, asked.count - len(found) + 1):
+            wanted = asked.count - len(found) + 1
+            for one in self._of_type(caller, asked, resource_type, codes, start, wanted, patient=patient):
                 if len(found) == asked.count:
                     return found, last
                 found.append(one)
@@ -111,16 +116,25 @@ class EverythingRoutes:
         return found, None
 
     def _of_type(
-        self, caller: Caller, asked: Asked, resource_type: str, codes: Sequence[str], after: int, count: int
+        self,
+        caller: Caller,
+        asked: Asked,
+        resource_type: str,
+        codes: Sequence[str],
+        after: int,
+        count: int,
+        *,
+        patient: Stored,
     ) -> Iterator[Stored]:
         """Yield at most `count` resources of the type behind the position, in order, each once."""
         rights = self._rules.rights(caller, resource_type)
         if not {"r", "s"} <= rights.keys():
             return
-        constraint = rights["r"].narrowed(rights["s"])
+        patients = self._rules.visible(caller, "Patient").alternatives
+        constraint = replace(rights["r"].narrowed(rights["s"]), looked_through=(("Patient", patients),))
         found: dict[int, Stored] = {}
         for code in codes:
-            of_patient = ReferenceCriterion(code, (ReferenceValue(asked.patient, "Patient"),))
+            of_patient = _refers_to(patient, code, several_tenants=constraint.view is not None)
             criteria = (of_patient, *asked.criteria, *self._dates(resource_type, asked.dates))
             page = self._reads.search(constraint, SearchQuery(resource_type, criteria, count, (after,)))
             found.update((one.position, one) for one in page.matches)
@@ -136,13 +150,16 @@ class EverythingRoutes:
     def _supporting(self, caller: Caller, matches: Sequence[Stored]) -> list[Stored]:
         """Return what the matches refer to of the types that are in no compartment, as far as the token may see."""
         wanted = {
-            key for one in matches for key in self._links.local(exact_json.loads(one.body)) if key[0] in SUPPORTING
+            (*key, one.tenant)
+            for one in matches
+            for key in self._links.local(exact_json.loads(one.body))
+            if key[0] in SUPPORTING
         }
         seen = (
-            self._reads.read(self._rules.visible(caller, resource_type), resource_type, resource_id)
-            for resource_type, resource_id in sorted(wanted)
+            self._reads.read(self._rules.visible(caller, name).referred_to(tenant), name, resource_id)
+            for name, resource_id, tenant in sorted(wanted)
         )
-        return [one for one in seen if one is not None]
+        return list({one.position: one for one in seen if one is not None}.values())
 
     def _entry(self, one: Stored, mode: str) -> dict[str, Any]:
         full_url = f"{self._base_url}/{one.resource_type}/{one.id}"
@@ -185,6 +202,13 @@ class EverythingRoutes:
         if not named <= self._definitions.resource_types:
             raise MalformedParameter("_type")
         return named or self._definitions.resource_types
+
+
+def _refers_to(patient: Stored, code: str, *, several_tenants: bool) -> Criterion:
+    """Return the criterion that the parameter refers to the patient, and in a hierarchy to no namesake elsewhere."""
+    if several_tenants:
+        return ChainCriterion(code, (("Patient", PositionCriterion(patient.position)),))
+    return ReferenceCriterion(code, (ReferenceValue(patient.id, "Patient"),))
 
 
 def _body_pairs(http: Request) -> list[Pair]:

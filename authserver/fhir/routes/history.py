@@ -16,7 +16,7 @@ from authserver.fhir.access import AccessRules, Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.request import FhirRequest
-from authserver.fhir.routes.answers import gone, version_headers
+from authserver.fhir.routes.answers import gone, resource_response
 from authserver.fhir.search.cursor import CursorBinding, seal_number, unseal_number
 from authserver.fhir.search.problems import MalformedParameter, UnsupportedParameter
 from authserver.fhir.store.port import FhirReads, HistoryPage, HistoryQuery, Version
@@ -55,10 +55,7 @@ class HistoryRoutes:
         version = self._reads.version(constraint, resource_type, resource_id, int(number))
         if version is None or version.deleted:
             raise gone(version)
-        headers = version_headers(version.stored)
-        if http.if_none_match.contains_weak(number):
-            return Response(status=304, headers=headers)
-        return Response(version.stored.body, content_type=FHIR_JSON, headers=headers)
+        return resource_response(version.stored, unchanged=http.if_none_match.contains_weak(number))
 
     def _asked_types(self, request: FhirRequest) -> tuple[str, ...]:
         """Return the types whose history is asked for; `_type` of the system's may name some."""

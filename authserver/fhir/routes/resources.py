@@ -5,10 +5,9 @@ from flask import Request, Response
 from authserver.fhir.access import Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.request import FhirRequest
-from authserver.fhir.routes.answers import gone, version_headers
+from authserver.fhir.routes.answers import gone, resource_response
 from authserver.fhir.routes.search import SearchRoutes
 from authserver.fhir.store.port import FhirReads
-from authserver.protocol.render import FHIR_JSON
 
 
 class ResourceRoutes:
@@ -29,7 +28,4 @@ class ResourceRoutes:
         stored = self._store.read(constraint, resource_type, resource_id)
         if stored is None:
             raise gone(self._store.version(constraint, resource_type, resource_id, None))
-        headers = version_headers(stored)
-        if http.if_none_match.contains_weak(str(stored.version_id)):
-            return Response(status=304, headers=headers)
-        return Response(stored.body, content_type=FHIR_JSON, headers=headers)
+        return resource_response(stored, unchanged=http.if_none_match.contains_weak(str(stored.version_id)))
