@@ -497,7 +497,7 @@ def linked(store: SqlStore) -> None:
     for name, tags in (("region", [SHARED]), ("clinic-a", [SHARED]), ("clinic-b", [])):
         _put(store, name, make_patient("1", name=[{"family": name}], meta={"tag": [_tag(name), *tags]}))
     for name in ("region", "clinic-a", "clinic-b", "ward"):
-        members = {"subject": {"reference": "Patient/1"}, "meta": {"tag": [_tag(name), SHARED]}}
+        members: dict[str, Any] = {"subject": {"reference": "Patient/1"}, "meta": {"tag": [_tag(name), SHARED]}}
         _put(store, name, make_observation(f"of-{name}", **members))
 
 

@@ -125,7 +125,9 @@ class TaskReader:
 
         Whether it is shared says a caller of that tenant, if there are tenants below; with others it stays as it is.
         """
-        told = resource if task.caller.tenant == tenant else exact_json.loads(before) if before is not None else {}
+        told = resource
+        if task.caller.tenant != tenant:
+            told = exact_json.loads(before) if before is not None else {}
         shared = self._rules.may_share(tenant) and bodies.is_shared(told, system=self._tag_system)
         return self.tagged(resource, tenant, shared=shared)
 
