@@ -376,16 +376,67 @@ def test_a_deleted_name_leads_on_to_the_next_tenant(api: FlaskClient) -> None:
 def test_a_write_hits_what_the_same_token_reads(api: FlaskClient) -> None:
     """Row X24: by name, with If-Match, and by condition; the namesake stays as it was."""
     body = make_patient("1", gender="other", birthDate="2000-01-01")
-    stale = send(api, "PUT", "Patient/1", body, token="region", If_Match='W/"2"')
-    hit = send(api, "PUT", "Patient/1", body, token="region", If_Match='W/"1"')
+    tag = send(api, "GET", "Patient/1", token="region").headers["ETag"]
+    stale = send(api, "PUT", "Patient/1", body, token="region", If_Match='W/"2.clinic-a"')
+    hit = send(api, "PUT", "Patient/1", body, token="region", If_Match=tag)
     several = send(api, "PUT", "Patient?_id=1", body, token="region")
     condition = f"Patient?_id=1&_tag={SYSTEM}|clinic-b"
     by_condition = send(api, "PUT", condition, make_patient("1", active=True), token="region")
 
     assert [one.status_code for one in (stale, hit, several, by_condition)] == [412, 200, 412, 200]
+    assert (tag, hit.headers["ETag"]) == ('W/"1.clinic-a"', 'W/"2.clinic-a"')
     assert by_condition.get_json()["meta"]["tag"] == [_tag("clinic-b")]
     genders = [send(api, "GET", "Patient/1", token=name).get_json().get("gender") for name in ("clinic-a", "clinic-b")]
     assert genders == ["other", None]
+
+
+@pytest.mark.usefixtures("namesakes")
+@pytest.mark.parametrize("change", ["deleted", "own"])
+def test_if_match_names_the_tenant_too(api: FlaskClient, store: SqlStore, change: str) -> None:
+    """Row X24: when the name means another resource since, of the same version, nothing is overwritten."""
+    tag = send(api, "GET", "Patient/1", token="region").headers["ETag"]
+    if change == "deleted":
+        send(api, "DELETE", "Patient/1", token="clinic-a")
+    else:
+        _put(store, "region", make_patient("1", gender="other"))
+
+    body, headers = make_patient("1", active=True), {"If_Match": tag}
+    patch = [{"op": "remove", "path": "/gender"}]
+    typed = {"Content_Type": "application/json-patch+json"}
+    answers = [
+        send(api, "PUT", "Patient/1", body, token="region", **headers),
+        send(api, "PATCH", "Patient/1", patch, token="region", **headers, **typed),
+        send(api, "DELETE", "Patient/1", token="region", **headers),
+    ]
+    cached = send(api, "GET", "Patient/1", token="region", If_None_Match=tag)
+
+    assert [one.status_code for one in answers] == [412] * 3
+    assert cached.status_code == 200
+    assert send(api, "GET", "Patient/1", token="region", If_None_Match=cached.headers["ETag"]).status_code == 304
+
+
+@pytest.mark.usefixtures("namesakes")
+def test_a_namesake_that_is_read_opens_no_answer(api: FlaskClient, store: SqlStore) -> None:
+    """The body of a write is for who may read what was written, not for who may read another one of this name."""
+    _put(store, "clinic-b", make_patient("1", gender="female"))
+
+    hidden = send(api, "PUT", "Patient/1", make_patient("1", gender="male"), token="female")
+    shown = send(api, "PUT", "Patient/1", make_patient("1", gender="female"), token="female")
+
+    assert (hidden.status_code, hidden.headers["ETag"], hidden.get_data()) == (200, 'W/"2.clinic-a"', b"")
+    assert (shown.status_code, shown.headers["ETag"]) == (200, 'W/"3.clinic-b"')
+    assert shown.get_json()["gender"] == "female"
+
+
+@pytest.mark.usefixtures("namesakes")
+def test_entries_name_versions_as_entity_tags_do(api: FlaskClient) -> None:
+    """Own versions are numbers alone, whoever else there is."""
+    tags = [
+        send(api, "GET", "Patient/1/_history", token=token).get_json()["entry"][0]["response"]["etag"]
+        for token in ("clinic-a", "region")
+    ]
+
+    assert tags == ['W/"1"', 'W/"1.clinic-a"']
 
 
 @pytest.mark.usefixtures("namesakes")

@@ -881,6 +881,16 @@ MUTANTS: list[Mutant] = [
         ("a form that is none is an empty one", "H02", "if body and http.mimetype != _FORM:", "if False:"),
     ),
     *_of(
+        "fhir/store/port.py",
+        _TENANTS,
+        (
+            "versions of namesakes in a hierarchy are one",
+            "X24 H06",
+            'return str(self.version_id) if self.tenant == tenant else f"{self.version_id}.{self.tenant}"',
+            "return str(self.version_id)",
+        ),
+    ),
+    *_of(
         "fhir/tenancy.py",
         _TENANTS,
         (

@@ -163,7 +163,7 @@ class Performer:
             raise NotFound(detail="a constraint with criteria creates nothing by name")
         if current is None and right.tenant != task.caller.tenant:
             raise NotFound(detail="what is made is the caller's own")
-        task.conditions.check(current.version_id if current is not None else None)
+        task.conditions.check(current.version_tag(task.caller.tenant) if current is not None else None)
         before = current.body if current is not None else None
         resource = self._reader.owned(task, _sent(task), tenant=right.tenant, before=before)
         return self._written(session, task, right, resource, method="PUT", before=current, now=now)
@@ -173,7 +173,7 @@ class Performer:
         current = session.read(right, task.resource_type, task.resource_id or "")
         if current is None:
             raise NotFound
-        task.conditions.check(current.version_id)
+        task.conditions.check(current.version_tag(task.caller.tenant))
         result = patches.patched(current.body, task.patch, max_bytes=self._max_bytes)
         tagged = self._reader.owned(task, result, tenant=right.tenant, before=current.body)
         self._reader.validate(tagged)
@@ -185,7 +185,7 @@ class Performer:
         if current is None:
             # Deleting what is not there is done already; hidden and absent are one.
             return Outcome(task, 204)
-        task.conditions.check(current.version_id)
+        task.conditions.check(current.version_tag(task.caller.tenant))
         return Outcome(task, 204, session.delete(right, task.resource_type, resource_id, now=now), before=current)
 
     def _written(

@@ -35,7 +35,7 @@ class DocumentRoutes:
         resource_id = request.resource_id or ""
         composition = self._reads.read(constraint, "Composition", resource_id)
         if composition is None:
-            raise gone(self._reads.version(constraint, "Composition", resource_id, None))
+            raise gone(self._reads.version(constraint, "Composition", resource_id, None), caller)
         included = [composition, *self._referred(caller, composition)]
         bundle = {
             "resourceType": "Bundle",

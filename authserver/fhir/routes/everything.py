@@ -76,7 +76,8 @@ class EverythingRoutes:
         asked = self._asked(request, http)
         patient = self._reads.read(constraint, "Patient", asked.patient)
         if patient is None:
-            raise gone(self._reads.version(constraint, "Patient", asked.patient, None)) if asked.patient else NotFound()
+            version = self._reads.version(constraint, "Patient", asked.patient, None)
+            raise gone(version, caller) if asked.patient else NotFound()
         binding = CursorBinding(caller.client_id, caller.tenant, f"everything/{asked.patient}", asked.pairs)
         secret = self._reads.cursor_secret
         after = unseal_number(asked.cursor, binding, secret=secret) if asked.cursor is not None else None

@@ -21,11 +21,13 @@ class ResourceRoutes:
         """Answer a served request: a read when it names an id, else a search."""
         if request.resource_type is None or request.resource_id is None:
             return self._searches.answer(caller, request, http=http)
-        return self._read(request.resource_type, request.resource_id, constraint=constraint, http=http)
+        return self._read(caller, request.resource_type, request.resource_id, constraint=constraint, http=http)
 
-    def _read(self, resource_type: str, resource_id: str, *, constraint: Constraint, http: Request) -> Response:
+    def _read(
+        self, caller: Caller, resource_type: str, resource_id: str, *, constraint: Constraint, http: Request
+    ) -> Response:
         """Answer `GET /{type}/{id}`; hidden and absent are one 404 (http://hl7.org/fhir/R4/http.html#read)."""
         stored = self._store.read(constraint, resource_type, resource_id)
         if stored is None:
-            raise gone(self._store.version(constraint, resource_type, resource_id, None))
-        return resource_response(stored, unchanged=http.if_none_match.contains_weak(str(stored.version_id)))
+            raise gone(self._store.version(constraint, resource_type, resource_id, None), caller)
+        return resource_response(stored, caller, known=http.if_none_match)

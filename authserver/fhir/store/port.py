@@ -26,6 +26,13 @@ class Stored:
     body: bytes
     tenant: str = ""
 
+    def version_tag(self, tenant: str) -> str:
+        """Return how entity tags name this version to a caller of the tenant: by its number, another's by both.
+
+        A namesake's version of the same number is another one then: nobody writes over what was not read.
+        """
+        return str(self.version_id) if self.tenant == tenant else f"{self.version_id}.{self.tenant}"
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
