@@ -102,9 +102,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def load_patients(store: FhirStore, *, tenant: str) -> list[WriteResult]:
+def load_patients(store: FhirStore, *, tenant: str, tag_system: str | None = None) -> list[WriteResult]:
     """Store the invented patients of the demo and all that belongs to them."""
-    return [result for bundle in demo_data.bundles() for result in load_bundle(store, bundle, tenant=tenant)]
+    loaded = (load_bundle(store, one, tenant=tenant, tag_system=tag_system) for one in demo_data.bundles())
+    return [result for results in loaded for result in results]
 
 
 def _load_patients(database_url: str) -> int:

@@ -20,7 +20,7 @@ def fhir() -> None:
 @fhir.command()
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--demo", is_flag=True, help="Load the invented patients of the demo, too.")
-@click.option("--tenant", default="", help="Tenant that the resources belong to. Default: none.")
+@click.option("--tenant", default="", help="Tenant that the resources belong to; they get its tag. Default: none.")
 @click.option("--validate", is_flag=True, help="Load nothing that R4 does not allow; stop at the first such resource.")
 @json_option
 def load(files: tuple[Path, ...], *, demo: bool, tenant: str, validate: bool, as_json: bool) -> None:
@@ -45,9 +45,10 @@ def load(files: tuple[Path, ...], *, demo: bool, tenant: str, validate: bool, as
     make_private(instance_dir)
     store = open_store(settings.fhir_database_url, load_definitions(), for_loading=True)
     try:
-        invented = load_patients(store, tenant=tenant) if demo else []
+        system = settings.fhir_tenant_tag_system
+        invented = load_patients(store, tenant=tenant, tag_system=system) if demo else []
         validator = Validator(load_structures()) if validate else None
-        last = load_files(store, files, tenant=tenant, progress=_report, validator=validator)
+        last = load_files(store, files, tenant=tenant, tag_system=system, progress=_report, validator=validator)
         store.analyze()
     finally:
         store.close()

@@ -14,11 +14,12 @@ from authserver.errors import (
     MethodNotAllowed,
     NotFound,
 )
-from authserver.fhir.constraint import Constraint
+from authserver.fhir.constraint import Alternatives, Constraint
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.request import EXPORT, EXPORTS, FhirRequest
 from authserver.fhir.search.ast import Criterion
 from authserver.fhir.search.parser import SearchParser
+from authserver.fhir.tenancy import TenantHierarchy
 from authserver.protocol import scopes
 
 EXPORT_LETTERS = "rs"
@@ -65,11 +66,14 @@ class UnknownOperation(NotFound):
 
 
 class AccessRules:
-    """The decision for each request; knows the types and how scopes' parameters are parsed."""
+    """The decision for each request; knows the types, how scopes' parameters are parsed, and the tenants' relatives."""
 
-    def __init__(self, definitions: Definitions, parser: SearchParser) -> None:
+    def __init__(
+        self, definitions: Definitions, parser: SearchParser, *, hierarchy: TenantHierarchy | None = None
+    ) -> None:
         self._resource_types = definitions.resource_types
         self._parser = parser
+        self._hierarchy = hierarchy
 
     def decide(self, caller: Caller, request: FhirRequest) -> Allow | Deny:
         """Return Allow with the constraint of the caller's scopes and tenant, or Deny with the error."""
@@ -87,7 +91,7 @@ class AccessRules:
             return Deny(_by_policy(caller))
         if not request.served:
             return Deny(MethodNotAllowed(request.allow) if request.allow else UnknownOperation())
-        return Allow(Constraint(caller.tenant, alternatives))
+        return Allow(self.constraint(caller.tenant, alternatives, letter=letter or ""))
 
     def alternatives(
         self, granted: Sequence[scopes.Scope], resource_type: str, letter: str
@@ -102,12 +106,21 @@ class AccessRules:
     def rights(self, caller: Caller, resource_type: str) -> dict[str, Constraint]:
         """Return a constraint for each letter that the caller's scopes grant on the type."""
         granted = ((letter, self.alternatives(caller.scopes, resource_type, letter)) for letter in scopes.LETTERS)
-        return {letter: Constraint(caller.tenant, found) for letter, found in granted if found}
+        return {letter: self.constraint(caller.tenant, found, letter=letter) for letter, found in granted if found}
 
     def visible(self, caller: Caller, resource_type: str) -> Constraint:
         """Return what the caller may read or search of the type; it may reach nothing."""
-        rights, nothing = self.rights(caller, resource_type), Constraint(caller.tenant, ())
+        rights, nothing = self.rights(caller, resource_type), self.constraint(caller.tenant, (), letter="r")
         return rights.get("r", nothing).widened(rights.get("s", nothing))
+
+    def constraint(self, tenant: str, alternatives: Alternatives, *, letter: str) -> Constraint:
+        """Return the constraint of a tenant's token by a letter, over every tenant that it reaches (row X24)."""
+        view = self._hierarchy.view(tenant, letter=letter) if self._hierarchy is not None else None
+        return Constraint(tenant, alternatives, view=view)
+
+    def may_share(self, tenant: str) -> bool:
+        """Say whether there are tenants below, with whom the tenant may share its resources."""
+        return self._hierarchy is not None and self._hierarchy.below(tenant) != ()
 
     def _decide_operation(self, caller: Caller, request: FhirRequest) -> Allow | Deny:
         """Decide about an export's path; the types that it puts out are decided when its parameters are known.

@@ -32,9 +32,10 @@ PATIENCE = 0.005
 
 @dataclass(slots=True)
 class Seen:
-    """How a request went on: the status of its answer."""
+    """How a request went on: the status of its answer, and whose resource that is, None when it is no resource."""
 
     status: int = 500
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,31 +125,36 @@ class AccessAudit:
         try:
             yield seen
         except AuthServerError as error:
-            self._record(caller, request, status=error.status, reason=error.reason, request_id=request_id)
+            self._record(caller, request, Seen(error.status), reason=error.reason, request_id=request_id)
             raise
         # These left records in their transactions; a Bundle's are those of its entries.
         if request.interaction not in (*WRITING, TRANSACTION):
-            self._record(caller, request, status=seen.status, request_id=request_id)
+            self._record(caller, request, seen, request_id=request_id)
 
-    def write(
-        self, session: FhirSession, caller: Caller, request: FhirRequest, *, status: int, request_id: str
-    ) -> None:
+    def write(self, session: FhirSession, caller: Caller, request: FhirRequest, *, seen: Seen, request_id: str) -> None:
         """Record a read of a transaction inside it."""
         if self._records:
             now = clock.now_microseconds()
-            event = self._event(caller, request, status=status, request_id=request_id, now=now)
+            event = self._event(caller, request, seen, request_id=request_id, now=now)
             session.put(Constraint.system(caller.tenant), event, method="POST", now=now)
 
-    def _record(self, caller: Caller, request: FhirRequest, *, status: int, request_id: str, reason: str = "") -> None:
+    def _record(self, caller: Caller, request: FhirRequest, seen: Seen, *, request_id: str, reason: str = "") -> None:
         if self._records:
             now = clock.now_microseconds()
-            event = self._event(caller, request, status=status, reason=reason, request_id=request_id, now=now)
+            event = self._event(caller, request, seen, reason=reason, request_id=request_id, now=now)
             self._events.write(caller.tenant, event)
 
     def _event(
-        self, caller: Caller, request: FhirRequest, *, status: int, request_id: str, now: int, reason: str = ""
+        self, caller: Caller, request: FhirRequest, seen: Seen, *, request_id: str, now: int, reason: str = ""
     ) -> Resource:
         event = access_event(
-            caller, request, status=status, reason=reason, base_url=self._base_url, now=now, request_id=request_id
+            caller,
+            request,
+            status=seen.status,
+            reason=reason,
+            base_url=self._base_url,
+            now=now,
+            request_id=request_id,
+            tenant=seen.tenant,
         )
         return {**with_tenant_tag(event, tenant=caller.tenant, system=self._tag_system), "id": self._new_id()}

@@ -13,13 +13,14 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from authserver import clock, errors
 from authserver.errors import AuthServerError, BadRequest, NotFound, UnexpectedError
-from authserver.fhir.access import AccessRules, Caller, Deny, UnknownOperation
+from authserver.fhir.access import Caller, Deny, UnknownOperation
+from authserver.fhir.access_audit import Seen
 from authserver.fhir.bearer import BearerAuthentication, credentials
 from authserver.fhir.bulk.ports import ExportStore
 from authserver.fhir.bulk.worker import ExportWorker
 from authserver.fhir.definitions.tables import Definitions, load_definitions
 from authserver.fhir.interactions.bodies import JSON_TYPES, PATCH_TYPE
-from authserver.fhir.interactions.parts import make_audit, make_interactions, make_parser
+from authserver.fhir.interactions.parts import make_audit, make_interactions, make_parser, make_rules
 from authserver.fhir.introspection import Introspection
 from authserver.fhir.request import (
     ALLOW,
@@ -34,6 +35,7 @@ from authserver.fhir.request import (
     parse_request,
 )
 from authserver.fhir.request_log import JsonLinesLog, RequestLog
+from authserver.fhir.routes.answers import tenant_of
 from authserver.fhir.routes.bundles import Admitted, BundleRoutes
 from authserver.fhir.routes.capability import capability_statement, token_endpoint_of
 from authserver.fhir.routes.export import ExportRoutes, body_parameters
@@ -141,7 +143,7 @@ class _Parts:
         self._log = log
         self._bearer = BearerAuthentication(introspection, issuer=settings.issuer, audience=self.base_url)
         parser = make_parser(settings, definitions)
-        self._rules = AccessRules(definitions, parser)
+        self._rules = make_rules(settings, definitions, parser)
         self._audit = make_audit(settings, store)
         self._max_body_bytes = settings.fhir_max_body_bytes
         interactions = make_interactions(settings, self._rules, parser, definitions)
@@ -179,7 +181,7 @@ class _Parts:
         caller, fhir_request = self._authenticated(http)
         with self._audit.recording(caller, fhir_request, request_id=g.request_id) as seen:
             response = self._answer(self._decided(caller, fhir_request), http)
-            seen.status = response.status_code
+            seen.status, seen.tenant = response.status_code, tenant_of(response)
         return response
 
     def admit(self, http: Request) -> Admitted:
@@ -219,8 +221,8 @@ class _Parts:
     def read(self, admitted: Admitted, http: Request, *, session: FhirSession) -> Response:
         """See Gateway."""
         response = self._router.read(admitted, http, reads=session.reads)
-        status = response.status_code
-        self._audit.write(session, admitted.caller, admitted.request, status=status, request_id=g.request_id)
+        seen = Seen(response.status_code, tenant_of(response))
+        self._audit.write(session, admitted.caller, admitted.request, seen=seen, request_id=g.request_id)
         return response
 
     def _export(self, caller: Caller, fhir_request: FhirRequest, http: Request) -> Response:

@@ -23,6 +23,7 @@ from authserver.fhir.bundle_input import (
     transaction_entries,
 )
 from authserver.fhir.constraint import Constraint
+from authserver.fhir.interactions.bodies import is_shared, with_tenant_tag
 from authserver.fhir.store.port import FhirStore, WriteResult
 from authserver.fhir.validation.validator import Validator
 
@@ -49,17 +50,19 @@ def load_files(
     paths: Sequence[Path],
     *,
     tenant: str,
+    tag_system: str | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     validator: Validator | None = None,
 ) -> Progress | None:
     """Load `.json`, `.json.gz`, `.ndjson` and `.ndjson.gz` files in order and return the last progress.
 
+    With `tag_system` each resource gets the tenant's tag of this system, and keeps no other of it but `shared`.
     A Bundle is stored whole or not at all; NDJSON in portions of some hundred lines. References that lead
     from one Bundle to another one's entry are not rewritten. Raises LoadError at the first file that cannot
     be loaded; those before it stay loaded.
     """
     state: Progress | None = None
-    loader = _Loader(store, tenant, validator)
+    loader = _Loader(store, tenant, tag_system, validator)
     with _seldom_collecting():
         for path, results in loader.files(paths):
             resources, changed = (state.resources, state.changed) if state else (0, 0)
@@ -79,21 +82,25 @@ def _seldom_collecting() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
-def load_bundle(store: FhirStore, bundle: object, *, tenant: str) -> list[WriteResult]:
-    """Store the resources of a transaction Bundle in one transaction.
+def load_bundle(store: FhirStore, bundle: object, *, tenant: str, tag_system: str | None = None) -> list[WriteResult]:
+    """Store the resources of a transaction Bundle in one transaction; tags as load_files() does.
 
     An id that the store already has is updated, for POST entries too: loading is an upsert. Raises
     InputError or InvalidResource, and then stores nothing.
     """
-    return _Loader(store, tenant, None).bundle(bundle)
+    return _Loader(store, tenant, tag_system, None).bundle(bundle)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loader:
-    """Loads into one tenant of a store; without a validator it takes whatever can be stored."""
+    """Loads into one tenant of a store; without a validator it takes whatever can be stored.
+
+    `tag_system` is the system of the tenant's tag; None: tags stay as they are.
+    """
 
     store: FhirStore
     tenant: str
+    tag_system: str | None
     validator: Validator | None
 
     def files(self, paths: Sequence[Path]) -> Iterator[tuple[Path, list[WriteResult]]]:
@@ -133,7 +140,14 @@ class _Loader:
         if self.validator is not None:
             for resource in resources:
                 _check(resource, self.validator.findings(resource))
-        return self.store.put(Constraint.system(self.tenant), resources, now=clock.now_microseconds())
+        tagged = [self._tagged(resource) for resource in resources]
+        return self.store.put(Constraint.system(self.tenant), tagged, now=clock.now_microseconds())
+
+    def _tagged(self, resource: Resource) -> Resource:
+        if self.tag_system is None:
+            return resource
+        shared = is_shared(resource, system=self.tag_system)
+        return with_tenant_tag(resource, tenant=self.tenant, system=self.tag_system, shared=shared)
 
 
 def _check(resource: Mapping[str, Any], findings: tuple[Issue, ...]) -> None:

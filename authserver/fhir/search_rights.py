@@ -5,6 +5,7 @@ into the constraint (threats H03 and H04; leaks L1, L2, L5, L17).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from authserver.errors import InsufficientScope
 from authserver.fhir.access import AccessRules
@@ -48,10 +49,11 @@ class SearchRights:
         looked_at |= dict.fromkeys(include.resource_type for include in queries[0].includes if include.reverse)
         included, leaves_out = self._included(granted, queries[0].includes)
         looked_through = tuple((name, self._searchable(granted, name)) for name in looked_at)
-        searches = [
-            (Constraint(tenant, self._searchable(granted, query.resource_type), looked_through, included), query)
-            for query in queries
-        ]
+        searches = []
+        for query in queries:
+            alternatives = self._searchable(granted, query.resource_type)
+            constraint = self._rules.constraint(tenant, alternatives, letter="s")
+            searches.append((replace(constraint, looked_through=looked_through, included=included), query))
         return searches, leaves_out
 
     def of_condition(self, granted: Sequence[scopes.Scope], query: SearchQuery, *, tenant: str) -> Constraint:

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from authserver.fhir.tenancy import parent_names
 
 
 def _base_url(value: str) -> str:
@@ -75,6 +77,11 @@ class FhirSettings(BaseSettings):
     fhir_tenant_tag_system: str = Field(
         "https://clinikapi.com/tenant",
         description="System of the tag in meta.tag that names the tenant; tags of it that clients send are removed.",
+    )
+    fhir_tenant_parents: Annotated[dict[str, str], NoDecode, BeforeValidator(parent_names)] = Field(
+        {},
+        description="Tenants below others, as a JSON object of each child with its parent; parents reach what is their "
+        "children's, children read what their parents share.",
     )
 
     @property

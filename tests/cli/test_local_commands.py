@@ -10,8 +10,12 @@ import pytest
 from authserver.adapters.key_files import open_signer
 from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.stores import SqlStores
+from authserver.cli.connection import local_fhir_settings
 from authserver.clock import now
 from authserver.fhir import demo_data
+from authserver.fhir.constraint import Constraint
+from authserver.fhir.definitions.tables import load_definitions
+from authserver.fhir.store.sql_store import open_store
 from tests.cli.conftest import Invoke
 from tests.cli.programs import environment
 
@@ -105,6 +109,21 @@ def test_load_brings_the_invented_patients_of_the_demo(invoke: Invoke) -> None:
     loaded, again = json.loads(first.stdout), json.loads(second.stdout)
     assert loaded["changed"] == loaded["resources"] == again["resources"] > 500
     assert (loaded["files"], again["changed"]) == (0, 0)
+
+
+def test_load_gives_what_it_loads_the_tag_of_its_tenant(invoke: Invoke) -> None:
+    """Row X24."""
+    Path("p.ndjson").write_text('{"resourceType":"Patient","id":"p"}')
+
+    result = invoke("fhir", "load", "p.ndjson", "--tenant", "clinic", "--json")
+
+    settings, _ = local_fhir_settings()
+    store = open_store(settings.fhir_database_url, load_definitions())
+    stored = store.read(Constraint.system("clinic"), "Patient", "p")
+    store.close()
+    assert result.exit_code == 0
+    assert stored is not None
+    assert json.loads(stored.body)["meta"]["tag"] == [{"system": "https://clinikapi.com/tenant", "code": "clinic"}]
 
 
 def test_load_without_anything_to_load_is_a_usage_error(invoke: Invoke) -> None:

@@ -232,3 +232,26 @@ def test_without_a_validator_it_is_loaded(sqlite_store: SqlStore, tmp_path: Path
     load_files(sqlite_store, [_bundle(tmp_path, _entry(make_patient("bad", gender="unsaid")))], tenant="")
 
     assert [patient["id"] for patient in _stored(sqlite_store, "Patient")] == ["bad"]
+
+
+@pytest.mark.parametrize("name", ["a.ndjson", "a.json"])
+def test_what_is_loaded_into_a_tenant_gets_its_tag(tmp_path: Path, sqlite_store: SqlStore, name: str) -> None:
+    """Row X24: as what the tenant writes itself; of the reserved tags in a file only the one for sharing stays."""
+    tags = [{"system": "urn:tenant", "code": code} for code in ("other", "shared")]
+    patient = {"resourceType": "Patient", "id": "p", "meta": {"tag": [*tags, {"code": "x"}]}}
+    request = {"method": "PUT", "url": "Patient/p"}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": patient, "request": request}]}
+    path = tmp_path / name
+    path.write_text(json.dumps(patient if name == "a.ndjson" else bundle))
+
+    load_files(sqlite_store, [path], tenant="t", tag_system="urn:tenant")
+    again = load_files(sqlite_store, [path], tenant="t", tag_system="urn:tenant")
+
+    stored = sqlite_store.read(Constraint.system("t"), "Patient", "p")
+    assert stored is not None
+    assert json.loads(stored.body)["meta"]["tag"] == [
+        {"code": "x"},
+        {"system": "urn:tenant", "code": "t"},
+        {"system": "urn:tenant", "code": "shared"},
+    ]
+    assert again == Progress(path, 1, 0)

@@ -5,6 +5,7 @@ This one property catches leaks between tenants and around scopes, whichever fea
 
 import random
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from tests.fhir.builders import (
     make_patient,
     send,
 )
+from tests.postgres import PostgresCluster
 
+Write = tuple[str, str, Any, dict[str, str]]
 SCOPE = "system/Observation.rs?category=laboratory system/Patient.rs?gender=female"
 
 # What a token with these scopes writes, and what it then reads: the answers tell nothing of what it must not see.
@@ -51,7 +54,7 @@ def _bundle(kind: str, *entries: dict[str, Any]) -> dict[str, Any]:
 IDS = ("lab-1", "vital-1", "foreign", "nobody")
 TARGETS = ("w0", "m1", "foreign", "nobody")
 # Each row of the decision table that writes, about a visible, a hidden, a foreign and an absent resource.
-WRITES: list[tuple[str, str, Any, dict[str, str]]] = [
+WRITES: list[Write] = [
     *(("PUT", f"Observation/{name}", _observation(name, status="amended"), {}) for name in IDS),
     *(("PUT", f"Observation/{name}", _observation(name), {"If_Match": 'W/"1"'}) for name in IDS),
     *(("PUT", f"Observation/{name}", _observation(name), {"If_None_Match": "*"}) for name in IDS),
@@ -234,13 +237,15 @@ def _walk(client: Any, method: str, target: str, *, form: str = "") -> list[tupl
     return seen
 
 
-def _written(store: SqlStore, definitions: Definitions) -> list[tuple[Any, ...]]:
+def _written(
+    store: SqlStore, definitions: Definitions, writes: Sequence[Write] = WRITES, **settings: Any
+) -> list[tuple[Any, ...]]:
     """What the writing token is answered, without what differs by chance: ids, moments, cursors."""
     introspection = FakeIntrospection({"all": make_answer(tenant="mine", scope=WRITING_SCOPE)})
-    client = make_app(store, definitions, introspection=introspection).test_client()
+    client = make_app(store, definitions, introspection=introspection, **settings).test_client()
     names: dict[str, str] = {}
     seen = []
-    for method, path, body, headers in WRITES:
+    for method, path, body, headers in writes:
         if method == "PATCH":
             headers = {**headers, "Content_Type": "application/json-patch+json"}
         answer = send(client, method, path, body, **headers)
@@ -308,3 +313,113 @@ def test_most_of_the_searches_are_answered(answers: list[list[tuple[Any, ...]]])
     assert statuses.count(200) > 50
     assert set(statuses) == {200, 403}
     assert any('"mode":"include"' in answer[4] for answer in answers[1])
+
+
+PARENTS = {"mine": "above", "beside": "above", "above": "top"}
+_SHARED = {"meta": {"tag": [{"system": "https://clinikapi.com/tenant", "code": "shared"}]}}
+# What a tenant above shares, and the token may see: with what it has itself, all that there is for it.
+LENT = [
+    make_patient("lent", gender="female", birthDate="1960-01-01", **_SHARED),
+    make_observation("lent-lab", subject={"reference": "Patient/lent"}, **_SHARED),
+    make_observation("lent-of-hidden", subject={"reference": "Patient/m9"}, **_SHARED),
+]
+# What tenants above do not share, or share outside the scopes; and a sibling's, shared below it and namesakes of all.
+ABOVE = [
+    make_patient("m9", gender="female"),
+    make_patient("w0", gender="female", birthDate="1931-01-01"),
+    make_patient("foreign", gender="female"),
+    make_observation("lab-1", status="amended"),
+    make_observation("above-lab", subject={"reference": "Patient/lent"}, status="amended"),
+    make_observation("lent-vital", category="vital-signs", subject={"reference": "Patient/lent"}, **_SHARED),
+    make_patient("lent-male", gender="male", **_SHARED),
+]
+BESIDE = [
+    *(make_patient(name, gender="female", birthDate="1932-01-01", **_SHARED) for name in ("lent", "w1", "foreign")),
+    make_observation("lent-lab", status="amended", subject={"reference": "Patient/lent"}, **_SHARED),
+    make_observation("beside", subject={"reference": "Patient/w0"}, hasMember=[{"reference": "Observation/lab-1"}]),
+]
+LENT_PATHS = [
+    "Patient/lent", "Patient/lent/_history", "Patient/lent/_history/1", "Patient/lent/$everything", "Patient/m9",
+    "Patient/lent/$everything?_count=1", "Observation/lent-lab", "Observation/lent-vital", "Observation/above-lab",
+    "Observation/lent-vital/_history", "Observation/above-lab/_history/1", "Observation?patient=lent",
+    "Observation?patient.birthdate=lt1940", "Observation?patient.birthdate=1960", "Observation?_tag=shared",
+    "Patient?_has:Observation:patient:status=amended", "Patient?_id=lent&_revinclude=Observation:patient",
+    "Observation?_id=lent-of-hidden&_include=Observation:patient", "Patient/m9/$everything", "Patient/lent-male",
+]  # fmt: skip
+LENT_IDS = ("lent-lab", "lent-vital", "above-lab", "beside", "none")
+LENT_WRITES: list[Write] = [
+    *(("PUT", f"Observation/{name}", _observation(name, status="amended"), {}) for name in LENT_IDS),
+    *(("PATCH", f"Observation/{name}", PATCH, {"If_Match": 'W/"1"'}) for name in LENT_IDS),
+    *(("PATCH", f"Observation?_id={name}", PATCH, {}) for name in LENT_IDS),
+    *(("POST", "Observation", LAB, {"If_None_Exist": f"_id={name}"}) for name in LENT_IDS),
+    *(
+        ("POST", "Observation", {**LAB, "subject": {"reference": f"Patient/{name}"}}, {})
+        for name in ("lent", "lent-male", "m9", "none")
+    ),
+    *(
+        ("POST", "", _bundle("transaction", _entry("POST", "Observation", {**LAB, "subject": {"reference": text}})), {})
+        for text in ("Patient?_id=lent", "Patient?_id=lent-male", "Patient?_id=m9", "Patient?birthdate=lt1940")
+    ),
+    *(("DELETE", f"Observation/{name}", None, {}) for name in LENT_IDS),
+    *(("DELETE", f"Patient/{name}", None, {}) for name in ("lent", "lent-male", "m9", "foreign")),
+    *(("GET", path, None, {}) for path in ("Observation", "Observation/_history", "Patient/_history", "Patient")),
+]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def relatives(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, definitions: Definitions
+) -> Iterator[list[SqlStore]]:
+    """Two stores on each kind of database: without, and with what a token of a hierarchy must not see."""
+    stores = []
+    for number in range(2):
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('relatives')}/fhir.db"
+        else:
+            cluster: PostgresCluster = request.getfixturevalue("postgres")
+            url = cluster.create_database()
+        store = _filled(url, definitions, with_hidden=bool(number))
+        hidden = (("above", ABOVE), ("beside", BESIDE), ("top", [*ABOVE[:1], *BESIDE[4:]])) if number else ()
+        for tenant, resources in (*hidden, ("above", LENT)):
+            store.put(Constraint.system(tenant), resources, now=1_700_000_000_000_000)
+        stores.append(store)
+    yield stores
+    for store in stores:
+        store.close()
+
+
+def test_what_relatives_do_not_share_changes_no_byte(relatives: list[SqlStore], definitions: Definitions) -> None:
+    """Row X24; threats H01 to H04, H09; leaks L1, L2, L5, L9, L11: a parent's and a sibling's, beside what is lent."""
+    collected = []
+    for store in relatives:
+        introspection = FakeIntrospection({"good": make_answer(tenant="mine", scope=SCOPE)})
+        app = make_app(store, definitions, introspection=introspection, fhir_tenant_parents=PARENTS)
+        paths = [*LENT_PATHS, *PATHS[::2], *SEARCHES[::2]]
+        targets = [f"/fhir/{path}".replace("/?", "?").removesuffix("/") for path in paths]
+        collected.append([answer for target in targets for answer in _walk(app.test_client(), "GET", target)])
+    without, with_hidden = collected
+
+    for one, other in zip(without, with_hidden, strict=True):
+        assert one == other
+    bodies = "".join(answer[4] for answer in with_hidden)
+    assert all(f'"id":"{resource["id"]}"' in bodies for resource in LENT)
+    assert not any(f'"id":"{name}"' in bodies for name in ("m9", "above-lab", "lent-vital", "lent-male", "beside"))
+
+
+def test_what_relatives_do_not_share_changes_no_answer_to_a_write(
+    relatives: list[SqlStore], definitions: Definitions
+) -> None:
+    """Row X24; threats H05 to H08, H11 and H13; leaks L9, L10, L11. It writes, so it comes last."""
+    writes = [*LENT_WRITES, *WRITES[::2]]
+    without, with_hidden = (_written(store, definitions, writes, fhir_tenant_parents=PARENTS) for store in relatives)
+
+    for one, other in zip(without, with_hidden, strict=True):
+        assert one == other
+    refused = [(method, path) for method, path, status, _, body in without if status == 403 and "shared by" in body]
+    assert refused == [
+        ("PUT", "Observation/lent-lab"),
+        ("PATCH", "Observation/lent-lab"),
+        ("PATCH", "Observation?_id=lent-lab"),
+        ("DELETE", "Observation/lent-lab"),
+        ("DELETE", "Patient/lent"),
+    ]

@@ -16,6 +16,7 @@ _TOKENS = "tests/services/test_token_introspection.py tests/web/test_introspect.
 _CALLERS = "tests/services/test_authorization.py tests/web/test_resources.py tests/web/test_introspect.py"
 _FHIR = "tests/fhir/test_bearer.py tests/fhir/test_access.py tests/fhir/test_app.py tests/fhir/test_refusals.py"
 _SEARCHES = "tests/fhir/test_linked_search.py tests/fhir/store/test_links.py"
+_TENANTS = "tests/fhir/test_tenants.py tests/fhir/test_tenancy.py"
 _CLIENTS = "tests/protocol/test_client.py"
 _ISSUANCE = "tests/services/test_token_issuance.py"
 _STORES = "tests/adapters/test_stores.py"
@@ -739,7 +740,7 @@ MUTANTS: list[Mutant] = [
         (
             "tags of a patch are the client's",
             "H06",
-            "tagged = self._reader.tagged(result, task.caller.tenant)",
+            "tagged = self._reader.owned(task, result, tenant=right.tenant, before=current.body)",
             "tagged = result",
         ),
         ("a patch need not be valid", "C1", "        self._reader.validate(tagged)\n", ""),
@@ -757,7 +758,7 @@ MUTANTS: list[Mutant] = [
         (
             "tags of the reserved system are the client's",
             "H05",
-            "tagged = self.tagged(resource, task.caller.tenant)",
+            "tagged = self.owned(task, resource, tenant=task.caller.tenant, before=None)",
             "tagged = dict(resource)",
         ),
     ),
@@ -787,7 +788,7 @@ MUTANTS: list[Mutant] = [
             "        return matches_any(constraint.alternatives, facts)",
             "        return True",
         ),
-        ("histories of every tenant", "H01", "resource.c.tenant == constraint.tenant, ", ""),
+        ("histories of every tenant", "H01", "self._of_tenant(constraint, resource_types), ", ""),
     ),
     *_of(
         "fhir/request.py",
@@ -881,6 +882,235 @@ MUTANTS: list[Mutant] = [
         "fhir/routes/search.py",
         _SEARCHES,
         ("a form that is none is an empty one", "H02", "if body and http.mimetype != _FORM:", "if False:"),
+    ),
+    *_of(
+        "fhir/store/port.py",
+        _TENANTS,
+        (
+            "versions of namesakes in a hierarchy are one",
+            "X24 H06",
+            'return str(self.version_id) if self.tenant == tenant else f"{self.version_id}.{self.tenant}"',
+            "return str(self.version_id)",
+        ),
+    ),
+    *_of(
+        "fhir/tenancy.py",
+        _TENANTS,
+        (
+            "tenants in a hierarchy make what is their children's",
+            "X24",
+            'below = () if letter == "c" else self.below(tenant)',
+            "below = self.below(tenant)",
+        ),
+        (
+            "tenants in a hierarchy write what is shared above",
+            "X24",
+            'lent = self.above(tenant) if letter in ("r", "s") else ()',
+            "lent = self.above(tenant)",
+        ),
+        (
+            "tenants in a hierarchy read all that is above",
+            "X24 H01",
+            "return TenantView(self, (tenant, *below), lent) if below or lent else None",
+            "return TenantView(self, (tenant, *below, *lent)) if below or lent else None",
+        ),
+        (
+            "references of a hierarchy lead below",
+            "X24 H11",
+            "return TenantView(self.hierarchy, (tenant,), above)",
+            "return TenantView(self.hierarchy, (tenant, *self.hierarchy.below(tenant)), above)",
+        ),
+        (
+            "references out of what a hierarchy shares lead to what it does not",
+            "X24 H11",
+            "return TenantView(self.hierarchy, (), (tenant, *above) if tenant in self.lent else ())",
+            "return TenantView(self.hierarchy, (tenant, *above))",
+        ),
+        (
+            "a hierarchy may go in a circle",
+            "X24",
+            "if name in (line := _line(name, parents)):",
+            "if False and (line := _line(name, parents)):",
+        ),
+        ("live and test tenants of a hierarchy mix", "X24", 'if ("~" in name) != ("~" in parents[name]):', "if False:"),
+    ),
+    *_of(
+        "fhir/constraint.py",
+        _TENANTS,
+        (
+            "a write in a hierarchy is not narrowed to one tenant",
+            "X24 H06",
+            "            return replace(self, tenant=tenant, view=None)\n",
+            "            return self\n",
+        ),
+        (
+            "a hierarchy's conditional delete matches what is lent",
+            "X24 H07",
+            "view = self.view.both(other.view, tenant=self.tenant) if self.view is not None else None",
+            "view = self.view",
+        ),
+    ),
+    *_of(
+        "fhir/store/criteria.py",
+        _TENANTS,
+        (
+            "what is lent in a hierarchy need not be shared",
+            "X24 H01",
+            "lent = and_(tenant.in_(view.lent), self.holds(view.hierarchy.shared))",
+            "lent = tenant.in_(view.lent)",
+        ),
+        (
+            "a reference in a hierarchy leads to any namesake",
+            "X24 H11",
+            "return [or_(own, and_(self._lends_to(tenant), not_(before)))]",
+            "return []",
+        ),
+        (
+            "a reference in a hierarchy leads past the nearest",
+            "X24 H11",
+            "return [or_(own, and_(self._lends_to(tenant), not_(before)))]",
+            "return [or_(own, self._lends_to(tenant))]",
+        ),
+        (
+            "_has in a hierarchy is of any namesake",
+            "X24 H11",
+            "                *self.leads(reference.c.tenant, reference),\n",
+            "",
+        ),
+    ),
+    *_of(
+        "fhir/store/including.py",
+        _TENANTS,
+        (
+            "a namesake is included in a hierarchy",
+            "X24 H03",
+            "reference.c.target == resource.c.id, *compiler.leads(reference.c.tenant, reference))",
+            "reference.c.target == resource.c.id)",
+        ),
+        (
+            "what refers to a namesake is included in a hierarchy",
+            "X24 H03",
+            "                        *self._leads_to(name, of_type),\n",
+            "",
+        ),
+    ),
+    *_of(
+        "fhir/store/versions.py",
+        _TENANTS,
+        (
+            "versions from before a hierarchy's sharing",
+            "X24 H01",
+            " and (not shared or _is_shared(constraint, facts))",
+            "",
+        ),
+        (
+            "versions of what a hierarchy no longer shares",
+            "X24 H01",
+            "and_(resource.tenant.in_(view.lent), shared))",
+            "resource.tenant.in_(view.lent))",
+        ),
+        (
+            "versions of any namesake in a hierarchy",
+            "X24",
+            "            return constraint.only(current.tenant)\n",
+            "            return constraint\n",
+        ),
+    ),
+    *_of(
+        "fhir/store/export_rows.py",
+        _TENANTS,
+        (
+            "a Group's members in a hierarchy are any namesakes",
+            "X24 H10",
+            "    return compiler.leads(literal(compartments.referred_from))\n",
+            "    return []\n",
+        ),
+        (
+            "compartments in a hierarchy are any namesake's",
+            "X24 H10",
+            "(*compiler.leads(tables.reference.c.tenant, tables.reference), *_member(compiler, compartments))",
+            "_member(compiler, compartments)",
+        ),
+    ),
+    *_of(
+        "fhir/interactions/performer.py",
+        _TENANTS,
+        (
+            "what a hierarchy shares is written below",
+            "X24",
+            "        if not right.reaches_all_of(tenant):\n            raise ReadOnly\n",
+            "",
+        ),
+        (
+            "a write in a hierarchy ignores what is read",
+            "X24 H06",
+            'for one in ("r", "s", letter) if one in task.rights)',
+            "for one in (letter,))",
+        ),
+        (
+            "a body in a hierarchy is shown for a namesake's sake",
+            "X24 H18",
+            "own = right.only(stored.tenant)",
+            "own = right",
+        ),
+    ),
+    *_of(
+        "fhir/interactions/task.py",
+        _TENANTS,
+        (
+            "anybody of a hierarchy shares",
+            "X24 H05",
+            "        if task.caller.tenant != tenant:\n",
+            "        if False:\n",
+        ),
+        (
+            "tenants outside a hierarchy share",
+            "X24 H05",
+            "shared = self._rules.may_share(tenant) and bodies",
+            "shared = bodies",
+        ),
+    ),
+    *_of(
+        "fhir/interactions/reference_check.py",
+        _TENANTS,
+        (
+            "a write in a hierarchy refers to all that its caller sees",
+            "X24 H11",
+            "self._rules.visible(caller, resource_type).referred_to(tenant), resource_type, of_type",
+            "self._rules.visible(caller, resource_type), resource_type, of_type",
+        ),
+        (
+            "a transaction in a hierarchy refers to entries of other tenants",
+            "X24 H11",
+            "[one for one in written if one.stored.tenant == tenant])",
+            "written)",
+        ),
+    ),
+    *_of(
+        "fhir/interactions/transaction.py",
+        _TENANTS,
+        (
+            "references by search lead anywhere in a hierarchy",
+            "X24 H08",
+            "session.search(right.referred_to(tenant), query).matches",
+            "session.search(right, query).matches",
+        ),
+    ),
+    *_of(
+        "fhir/routes/gathering.py",
+        _TENANTS,
+        (
+            "a document in a hierarchy has what its reader's names mean",
+            "X24 H11",
+            "self._reads.read(reach(resource_type).referred_to(tenant), resource_type, resource_id)",
+            "self._reads.read(reach(resource_type), resource_type, resource_id)",
+        ),
+        (
+            "everything in a hierarchy is of any namesake",
+            "X24 H11",
+            "    if several_tenants:\n",
+            "    if False:\n",
+        ),
     ),
     *_of(
         "cli/asgi.py",

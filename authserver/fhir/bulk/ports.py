@@ -19,11 +19,13 @@ class Compartments:
     """Whose compartments an export reads: the Patients that the constraint reaches, and of these only `patients`.
 
     `patients` None: all of them. `parameters` are the codes by which the type at hand is in a compartment.
+    `referred_from` is the tenant of the Group that names the patients, None when the export itself names them.
     """
 
     constraint: Constraint
     patients: tuple[str, ...] | None
     parameters: tuple[str, ...]
+    referred_from: str | None = None
 
 
 class Snapshot(Protocol):
@@ -39,12 +41,12 @@ class Snapshot(Protocol):
         *,
         since: int | None = None,
         compartments: Compartments | None = None,
-        also: str | None = None,
+        also: int | None = None,
     ) -> Iterator[bytes]:
         """Yield the body of each resource of the type that the constraint reaches, in the order of their creation.
 
         `since` (microseconds) leaves out what did not change after it, `compartments` what is in none of them,
-        except the resource with the id `also`.
+        except the resource at the position `also`.
         """
 
 

@@ -49,7 +49,7 @@ class ExportRights:
     def constraint(self, granted: Sequence[scopes.Scope], tenant: str, resource_type: str) -> Constraint:
         """Return how far the scopes open the type in the tenant, for reading and searching at once."""
         readable, found = (self._rules.alternatives(granted, resource_type, letter) for letter in EXPORT_LETTERS)
-        return Constraint(tenant, _meeting(readable, found))
+        return self._rules.constraint(tenant, _meeting(readable, found), letter="r")
 
     def require_covered(self, granted: Sequence[scopes.Scope], spec: ExportSpec) -> None:
         """Raise NotFound unless these scopes open all that the export's own opened.

@@ -11,6 +11,7 @@ from authserver.fhir.bulk.job import ExportJob, ExportSpec
 from authserver.fhir.bulk.ports import Compartments, Snapshot
 from authserver.fhir.bulk.rights import ExportRights
 from authserver.fhir.constraint import Constraint
+from authserver.fhir.store.port import Stored
 from authserver.protocol import scopes
 
 _PATIENT = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?", re.ASCII)
@@ -23,6 +24,7 @@ class ExportSource:
         self._snapshot, self._rights = snapshot, rights
         self._spec, self._tenant = job.spec, job.tenant
         self._scopes = scopes.parse_granted(job.spec.scopes)
+        self._group = self._read_group(job.spec)
         self._patients = self._limits(job.spec)
 
     def rows(self, resource_type: str, parameters: tuple[str, ...]) -> Iterator[bytes]:
@@ -30,8 +32,9 @@ class ExportSource:
         constraint = self._constraint(resource_type)
         compartments, also = None, None
         if self._spec.level != "system":
-            compartments = Compartments(self._constraint("Patient"), self._patients, parameters)
-            also = self._spec.group_id if resource_type == "Group" else None
+            tenant = self._group.tenant if self._group is not None else None
+            compartments = Compartments(self._constraint("Patient"), self._patients, parameters, tenant)
+            also = self._group.position if self._group is not None and resource_type == "Group" else None
         return self._snapshot.rows(
             constraint, resource_type, since=self._spec.since, compartments=compartments, also=also
         )
@@ -39,12 +42,16 @@ class ExportSource:
     def _constraint(self, resource_type: str) -> Constraint:
         return self._rights.constraint(self._scopes, self._tenant, resource_type)
 
+    def _read_group(self, spec: ExportSpec) -> Stored | None:
+        if spec.group_id is None:
+            return None
+        return self._snapshot.read(self._constraint("Group"), "Group", spec.group_id)
+
     def _limits(self, spec: ExportSpec) -> tuple[str, ...] | None:
         """Return the ids of the only patients whose compartments count, or None for all of them."""
         if spec.group_id is None:
             return spec.patients
-        group = self._snapshot.read(self._constraint("Group"), "Group", spec.group_id)
-        members = group_members(exact_json.loads(group.body)) if group is not None else frozenset()
+        members = group_members(exact_json.loads(self._group.body)) if self._group is not None else frozenset()
         return tuple(sorted(members if spec.patients is None else members.intersection(spec.patients)))
 
 

@@ -16,6 +16,7 @@ from authserver.fhir.interactions.audit_event import (
     TERMINOLOGY,
     coding,
     request_entity,
+    tenant_detail,
     token_agent,
 )
 from authserver.fhir.request import FhirRequest
@@ -28,9 +29,20 @@ _PROFILES = {**dict.fromkeys(("read", "vread"), "Read"), **dict.fromkeys(_SEARCH
 
 
 def access_event(
-    caller: Caller, request: FhirRequest, *, status: int, reason: str, base_url: str, now: int, request_id: str
+    caller: Caller,
+    request: FhirRequest,
+    *,
+    status: int,
+    reason: str,
+    base_url: str,
+    now: int,
+    request_id: str,
+    tenant: str | None = None,
 ) -> dict[str, Any]:
-    """Return the AuditEvent; `status` is the answer's, `reason` a refusal's code or "", `now` in microseconds."""
+    """Return the AuditEvent; `status` is the answer's, `reason` a refusal's code or "", `now` in microseconds.
+
+    `tenant` is whose the resource is that was answered, None when the answer is no resource.
+    """
     profile = _PROFILES.get(request.interaction)
     return {
         "resourceType": AUDIT_TYPE,
@@ -43,7 +55,7 @@ def access_event(
         **({"outcomeDesc": reason} if reason else {}),
         "agent": [*_agents(caller, request, base_url), token_agent(caller)],
         "source": {"observer": {"display": base_url}},
-        "entity": [*_entities(request), request_entity(request_id)],
+        "entity": [*_entities(request, tenant_detail(caller, tenant or caller.tenant)), request_entity(request_id)],
     }
 
 
@@ -67,13 +79,13 @@ def _agents(caller: Caller, request: FhirRequest, base_url: str) -> list[dict[st
     ]
 
 
-def _entities(request: FhirRequest) -> list[dict[str, Any]]:
+def _entities(request: FhirRequest, detail: dict[str, Any]) -> list[dict[str, Any]]:
     if request.resource_type is None or request.resource_id is None:
         return [_query(request)]
     reference = f"{request.resource_type}/{request.resource_id}"
     if request.interaction == "vread":
         reference += f"/_history/{request.path.rpartition('/')[2]}"
-    entities = [_entity(reference, kind="2", role="4")]
+    entities = [{**_entity(reference, kind="2", role="4"), **detail}]
     if request.resource_type == "Patient":
         entities.append(_entity(f"Patient/{request.resource_id}", kind="1", role="1"))
     return entities

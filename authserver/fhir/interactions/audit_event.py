@@ -99,8 +99,14 @@ def _entities(task: Task, stored: Stored | None, request_id: str) -> list[dict[s
         "what": what,
         "type": coding(f"{TERMINOLOGY}/audit-entity-type", "2"),
         "role": coding(f"{TERMINOLOGY}/object-role", "4"),
+        **tenant_detail(task.caller, stored.tenant if stored is not None else task.caller.tenant),
     }
     return [data, *entities]
+
+
+def tenant_detail(caller: Caller, tenant: str) -> dict[str, Any]:
+    """Return the detail that says whose a resource is, when it is not the caller's own tenant's (row X24)."""
+    return {} if tenant == caller.tenant else {"detail": [{"type": "tenant", "valueString": tenant}]}
 
 
 def request_entity(request_id: str) -> dict[str, Any]:

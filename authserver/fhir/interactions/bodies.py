@@ -5,6 +5,7 @@ from typing import Any
 
 from authserver.errors import BadRequest, UnsupportedMediaType
 from authserver.fhir import exact_json
+from authserver.fhir.tenancy import SHARED
 
 JSON_TYPES = ("application/fhir+json", "application/json")
 PATCH_TYPE = "application/json-patch+json"
@@ -58,10 +59,11 @@ def identified(resource: Resource, resource_id: str) -> Resource:
     return resource
 
 
-def with_tenant_tag(resource: Mapping[str, Any], *, tenant: str, system: str) -> Resource:
+def with_tenant_tag(resource: Mapping[str, Any], *, tenant: str, system: str, shared: bool = False) -> Resource:
     """Return the resource with exactly one tag of the system, the tenant's; none where there is no tenant.
 
-    What the client sent of that system is removed, from contained resources too (rows B3, B6; threats H05, H06).
+    What the client sent of that system is removed, from contained resources too (rows B3, B6; threats H05, H06). With
+    `shared` the tag that shares the resource with the tenants below stands beside the tenant's (row X24).
     """
     tagged = dict(resource)
     if isinstance(resource.get("contained"), list):
@@ -76,10 +78,19 @@ def with_tenant_tag(resource: Mapping[str, Any], *, tenant: str, system: str) ->
     if not isinstance(tags, list):
         return tagged
     kept = [tag for tag in tags if not (isinstance(tag, dict) and tag.get("system") == system)]
-    own = [{"system": system, "code": tenant}] if tenant else []
+    codes = (tenant, SHARED) if shared else (tenant,)
+    own = [{"system": system, "code": code} for code in codes] if tenant else []
     rest = {name: value for name, value in meta.items() if name != "tag"}
     if kept or own or (tags == [] and "tag" in meta):
         rest["tag"] = [*kept, *own]
     if rest or "meta" not in resource:
         return {**tagged, "meta": rest} if rest else tagged
     return {name: value for name, value in tagged.items() if name != "meta"}
+
+
+def is_shared(resource: Mapping[str, Any], *, system: str) -> bool:
+    """Say whether the resource has the tag that shares it with the tenants below."""
+    meta = resource.get("meta")
+    tags = meta.get("tag") if isinstance(meta, dict) else None
+    listed = tags if isinstance(tags, list) else []
+    return any(isinstance(tag, dict) and (tag.get("system"), tag.get("code")) == (system, SHARED) for tag in listed)

@@ -14,7 +14,8 @@ _PREFERENCES: Mapping[str, Preference] = {
     "return=representation": "representation",
     "return=operationoutcome": "OperationOutcome",
 }
-_ETAG = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"', re.ASCII)
+# A version id, and behind a dot the tenant when that is not the caller's own (see Stored.version_tag).
+_ETAG = re.compile(r'(?:W/)?"([A-Za-z0-9\-.~]{1,90})"', re.ASCII)
 MEANS_FREE = "*"
 
 
@@ -26,8 +27,9 @@ class PreconditionFailed(ResourceError):
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """`if_match` is the version id that must be current, or `*` for any; `only_if_free` is `If-None-Match: *`.
+    """`if_match` is the version that must be current (see Stored.version_tag), or `*` for any.
 
+    `only_if_free` is `If-None-Match: *`.
     `if_none_exist` is the search that must find nothing, None when it was not sent.
     """
 
@@ -36,13 +38,13 @@ class Conditions:
     if_none_exist: tuple[Pair, ...] | None = None
     prefer: Preference = "representation"
 
-    def check(self, current: int | None) -> None:
-        """Raise unless the conditions hold for the current version's number, None when there is no resource."""
+    def check(self, current: str | None) -> None:
+        """Raise unless the conditions hold for the current version as tags name it, None when there is no resource."""
         if self.only_if_free and current is not None:
             raise PreconditionFailed("The resource exists already.", reason="exists_already")
         if self.if_match is None:
             return
-        if current is None or self.if_match not in (MEANS_FREE, str(current)):
+        if current is None or self.if_match not in (MEANS_FREE, current):
             raise VersionConflict
 
 

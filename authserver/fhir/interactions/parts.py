@@ -15,6 +15,7 @@ from authserver.fhir.search.parser import SearchParser
 from authserver.fhir.search_rights import SearchRights
 from authserver.fhir.settings import FhirSettings
 from authserver.fhir.store.port import FhirStore
+from authserver.fhir.tenancy import TenantHierarchy
 from authserver.fhir.validation.structures import load_structures
 from authserver.fhir.validation.validator import Validator
 
@@ -39,6 +40,13 @@ def make_parser(settings: FhirSettings, definitions: Definitions) -> SearchParse
         default_count=settings.fhir_default_page_size,
         max_count=settings.fhir_max_page_size,
     )
+
+
+def make_rules(settings: FhirSettings, definitions: Definitions, parser: SearchParser) -> AccessRules:
+    """Return the rules of access, with the hierarchy of tenants where there is one."""
+    parents, system = settings.fhir_tenant_parents, settings.fhir_tenant_tag_system
+    hierarchy = TenantHierarchy.of(parents, tag_system=system) if parents else None
+    return AccessRules(definitions, parser, hierarchy=hierarchy)
 
 
 def make_audit(settings: FhirSettings, store: FhirStore) -> AccessAudit:

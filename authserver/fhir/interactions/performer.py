@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from authserver.errors import BadRequest, NotFound
+from authserver.errors import BadRequest, Forbidden, NotFound
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.interactions import patches
 from authserver.fhir.interactions.audit_event import AuditWriter
@@ -33,6 +33,13 @@ class Outcome:
     before: Stored | None = None
     shows_body: bool = False
     wrote: bool = False
+
+
+class ReadOnly(Forbidden):
+    """A tenant above shares the resource: the caller may read it, so it may know why it cannot write (row X24)."""
+
+    default_reason = "shared_read_only"
+    default_public = "The resource is shared by a tenant above; it is read-only here."
 
 
 def new_id() -> str:
@@ -79,7 +86,32 @@ class Performer:
                 return Outcome(task, 204)
         if found is None:
             raise NotFound
-        return task.about(found.id)
+        return task.about(found.id, tenant=found.tenant)
+
+    def located(self, session: FhirSession, task: Task, letter: str) -> Constraint:
+        """Return the letter's constraint on the one tenant whose resource the task is about.
+
+        A name means to a write what it means to a read by the same token, so that nothing is overwritten that was not
+        read (row X24); what is not there would be the caller's own. Raises ReadOnly and InsufficientScope.
+        """
+        right = task.right(letter)
+        if letter == "c" or (task.tenant is None and all(one.view is None for one in task.rights.values())):
+            return right
+        found = self._named(session, task, letter) if task.tenant is None else None
+        tenant = found.tenant if found is not None else task.tenant or task.caller.tenant
+        if not right.reaches_all_of(tenant):
+            raise ReadOnly
+        return right.only(tenant)
+
+    def tenant_of(self, session: FhirSession, task: Task) -> str:
+        """Return the tenant whose the resource of a create or update is, or will be. Raises as located() does."""
+        return self.located(session, task, "c" if task.interaction == "create" else "u").tenant
+
+    def _named(self, session: FhirSession, task: Task, letter: str) -> Stored | None:
+        """Return what the task's name means: what the token reads, else what it finds, else what it may change."""
+        rights = (task.rights[one] for one in ("r", "s", letter) if one in task.rights)
+        read = (session.reads.read(right, task.resource_type, task.resource_id or "") for right in rights)
+        return next((one for one in read if one is not None), None)
 
     def apply(self, session: FhirSession, task: Task, *, now: int) -> Outcome:
         """Do a task that says which resource it is about. Raises what docs/fhir-api.md says."""
@@ -109,7 +141,7 @@ class Performer:
         if found is not None:
             if sent_id not in (None, found.id):
                 raise BadRequest("The resource's id is not that of the match.", reason="id_mismatch")
-            return task.about(found.id)
+            return task.about(found.id, tenant=found.tenant)
         if "c" not in task.rights:
             raise NotFound(detail="nothing matches, and the token may not create")
         task.conditions.check(None)
@@ -118,37 +150,42 @@ class Performer:
         # Creating by name is update-as-create: for a `u` that reaches everything, and never over what is there.
         if not task.right("u").is_everything:
             raise NotFound(detail="a constraint with criteria creates nothing by name")
-        if session.read(task.right("u"), task.resource_type, sent_id) is not None:
+        named = task.about(sent_id)
+        if session.read(self.located(session, named, "u"), task.resource_type, sent_id) is not None:
             raise PreconditionFailed("The resource exists already, and does not match.", reason="exists_already")
-        return replace(task, interaction="create").about(sent_id)
+        return replace(named, interaction="create")
 
     def _update(self, session: FhirSession, task: Task, *, now: int) -> Outcome:
         """Update the resource of this id, or create it where the token's `u` reaches everything."""
-        right = task.right("u")
+        right = self.located(session, task, "u")
         current = session.read(right, task.resource_type, task.resource_id or "")
         if current is None and not right.is_everything:
             raise NotFound(detail="a constraint with criteria creates nothing by name")
-        task.conditions.check(current.version_id if current is not None else None)
-        return self._written(session, task, right, _sent(task), method="PUT", before=current, now=now)
+        if current is None and right.tenant != task.caller.tenant:
+            raise NotFound(detail="what is made is the caller's own")
+        task.conditions.check(current.version_tag(task.caller.tenant) if current is not None else None)
+        before = current.body if current is not None else None
+        resource = self._reader.owned(task, _sent(task), tenant=right.tenant, before=before)
+        return self._written(session, task, right, resource, method="PUT", before=current, now=now)
 
     def _patch(self, session: FhirSession, task: Task, *, now: int) -> Outcome:
-        right = task.right("u")
+        right = self.located(session, task, "u")
         current = session.read(right, task.resource_type, task.resource_id or "")
         if current is None:
             raise NotFound
-        task.conditions.check(current.version_id)
+        task.conditions.check(current.version_tag(task.caller.tenant))
         result = patches.patched(current.body, task.patch, max_bytes=self._max_bytes)
-        tagged = self._reader.tagged(result, task.caller.tenant)
+        tagged = self._reader.owned(task, result, tenant=right.tenant, before=current.body)
         self._reader.validate(tagged)
         return self._written(session, task, right, tagged, method="PATCH", before=current, now=now)
 
     def _delete(self, session: FhirSession, task: Task, *, now: int) -> Outcome:
-        right, resource_id = task.right("d"), task.resource_id or ""
+        right, resource_id = self.located(session, task, "d"), task.resource_id or ""
         current = session.read(right, task.resource_type, resource_id)
         if current is None:
             # Deleting what is not there is done already; hidden and absent are one.
             return Outcome(task, 204)
-        task.conditions.check(current.version_id)
+        task.conditions.check(current.version_tag(task.caller.tenant))
         return Outcome(task, 204, session.delete(right, task.resource_type, resource_id, now=now), before=current)
 
     def _written(
@@ -169,9 +206,11 @@ class Performer:
     def _outcome(self, session: FhirSession, task: Task, status: int, stored: Stored) -> Outcome:
         """Return the outcome; the body is for callers who could read it."""
         right = task.rights.get("r")
-        if right is None:
+        if right is None or stored.tenant not in right.tenants:
             return Outcome(task, status, stored, shows_body=False)
-        readable = right.is_everything or session.reached(right, stored.resource_type, [stored.id])
+        own = right.only(stored.tenant)
+        everything = own.is_everything and own.reaches_all_of(stored.tenant)
+        readable = everything or session.reached(own, stored.resource_type, [stored.id])
         return Outcome(task, status, stored, shows_body=bool(readable))
 
 

@@ -42,12 +42,16 @@ class ReferenceCheck:
     def check(self, session: FhirSession, written: Sequence[Reviewed]) -> None:
         """Raise UnresolvedReference for the first write that adds a reference to nothing; `written` is of one caller.
 
-        What the session itself wrote is there for every entry of it.
+        What the session itself wrote is there for every entry of it, of the same tenant.
         """
+        for tenant in dict.fromkeys(one.stored.tenant for one in written):
+            self._check_tenant(session, tenant, [one for one in written if one.stored.tenant == tenant])
+
+    def _check_tenant(self, session: FhirSession, tenant: str, written: Sequence[Reviewed]) -> None:
         own = {(one.stored.resource_type, one.stored.id) for one in written}
         added = {position: self._added(one) - own for position, one in enumerate(written)}
         wanted = frozenset[Key]().union(*added.values())
-        missing = wanted - self._reached(session, written[0].caller, wanted) if wanted else frozenset()
+        missing = wanted - self._reached(session, written[0].caller, wanted, tenant=tenant) if wanted else frozenset()
         for position, keys in added.items():
             if keys & missing or self._lead_nowhere(written[position]):
                 raise UnresolvedReference(written[position].stored.resource_type)
@@ -61,12 +65,15 @@ class ReferenceCheck:
         now = self._links.nowhere(exact_json.loads(one.stored.body))
         return bool(now and (one.before is None or now - self._links.nowhere(exact_json.loads(one.before.body))))
 
-    def _reached(self, session: FhirSession, caller: Caller, wanted: frozenset[Key]) -> frozenset[Key]:
+    def _reached(self, session: FhirSession, caller: Caller, wanted: frozenset[Key], *, tenant: str) -> frozenset[Key]:
+        """Return which of the references of a tenant's resource lead to something that the caller sees."""
         ids: defaultdict[str, list[str]] = defaultdict(list)
         for resource_type, resource_id in sorted(wanted):
             ids[resource_type].append(resource_id)
         return frozenset(
             (resource_type, resource_id)
             for resource_type, of_type in ids.items()
-            for resource_id in session.reached(self._rules.visible(caller, resource_type), resource_type, of_type)
+            for resource_id in session.reached(
+                self._rules.visible(caller, resource_type).referred_to(tenant), resource_type, of_type
+            )
         )

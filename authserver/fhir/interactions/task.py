@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from authserver.errors import BadRequest, InsufficientScope, InvalidResource, UnsupportedMediaType
+from authserver.fhir import exact_json
 from authserver.fhir.access import AccessRules, Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.interactions import bodies, patches
@@ -47,7 +48,8 @@ class Task:
     """One write. `rights` has a Constraint for each letter that the token has on the type.
 
     `match` is the search of a conditional write, None for one that names its resource or creates one. `resource` is
-    what a create or update sends, valid but for its references; `patch` what a patch sends.
+    what a create or update sends, valid but for its references; `patch` what a patch sends. `tenant` is whose the
+    resource is, once that is known: in a hierarchy a name may mean a relative's.
     """
 
     caller: Caller
@@ -59,6 +61,7 @@ class Task:
     match: SearchQuery | None = None
     resource: Resource | None = None
     patch: json_patch.Operations = ()
+    tenant: str | None = None
 
     def right(self, letter: str) -> Constraint:
         """Return the constraint of a letter. Raises InsufficientScope when the token has none."""
@@ -70,10 +73,10 @@ class Task:
         """Return the same task with another resource."""
         return replace(self, resource=resource)
 
-    def about(self, resource_id: str) -> "Task":
-        """Return the task with its condition resolved: it is about the resource of this id."""
+    def about(self, resource_id: str, *, tenant: str | None = None) -> "Task":
+        """Return the task with its condition resolved: it is about the resource of this id, of this tenant if given."""
         resource = {**self.resource, "id": resource_id} if self.resource is not None else None
-        return replace(self, resource_id=resource_id, match=None, resource=resource)
+        return replace(self, resource_id=resource_id, match=None, resource=resource, tenant=tenant)
 
 
 class TaskReader:
@@ -113,9 +116,20 @@ class TaskReader:
         if findings:
             raise InvalidResource(findings)
 
-    def tagged(self, resource: Resource, tenant: str) -> dict[str, Any]:
-        """Return the resource with the tenant's tag and no other of the reserved system."""
-        return bodies.with_tenant_tag(resource, tenant=tenant, system=self._tag_system)
+    def tagged(self, resource: Resource, tenant: str, *, shared: bool = False) -> dict[str, Any]:
+        """Return the resource with the tenant's tag and no other of the reserved system, or the one of `shared`."""
+        return bodies.with_tenant_tag(resource, tenant=tenant, system=self._tag_system, shared=shared)
+
+    def owned(self, task: Task, resource: Resource, *, tenant: str, before: bytes | None) -> dict[str, Any]:
+        """Return the resource with the tags of its tenant, as it is to be stored over what was there before.
+
+        Whether it is shared says a caller of that tenant, if there are tenants below; with others it stays as it is.
+        """
+        told = resource
+        if task.caller.tenant != tenant:
+            told = exact_json.loads(before) if before is not None else {}
+        shared = self._rules.may_share(tenant) and bodies.is_shared(told, system=self._tag_system)
+        return self.tagged(resource, tenant, shared=shared)
 
     def _matching(self, task: Task, pairs: tuple[tuple[str, str], ...]) -> Task:
         """Return the task with the search of its condition, which finds two at most: two are one too many.
@@ -143,7 +157,7 @@ class TaskReader:
             resource = {name: value for name, value in resource.items() if name != "id"}
         if task.resource_id is not None:
             resource = bodies.identified(resource, task.resource_id)
-        tagged = self.tagged(resource, task.caller.tenant)
+        tagged = self.owned(task, resource, tenant=task.caller.tenant, before=None)
         self.validate(tagged)
         return task.with_resource(tagged)
 

@@ -85,7 +85,8 @@ class Transactions:
 
     def _apply(self, session: FhirSession, step: Step, task: Task, urls: Mapping[str, str], now: int) -> Outcome:
         if task.resource is not None:
-            found = {text: self._target(session, *search) for text, search in step.searches.items()}
+            tenant = self._performer.tenant_of(session, task) if step.searches else ""
+            found = {text: self._target(session, *search, tenant) for text, search in step.searches.items()}
             rewritten = self._links.rewritten(task.resource, {**urls, **found})
             if rewritten != task.resource:
                 # Only now is it known what kind of resource the references lead to.
@@ -93,9 +94,9 @@ class Transactions:
             task = replace(task, resource=rewritten)
         return self._performer.apply(session, task, now=now)
 
-    def _target(self, session: FhirSession, right: Constraint, query: SearchQuery) -> str:
-        """Return what a conditional reference leads to (threats H07, H08; leak L10)."""
-        matches = session.search(right, query).matches
+    def _target(self, session: FhirSession, right: Constraint, query: SearchQuery, tenant: str) -> str:
+        """Return what a conditional reference of the tenant's resource leads to (threats H07, H08; leak L10)."""
+        matches = session.search(right.referred_to(tenant), query).matches
         if len(matches) != 1:
             raise PreconditionFailed("A conditional reference must match one resource.", reason="reference_matches")
         return f"{query.resource_type}/{matches[0].id}"

@@ -4,9 +4,11 @@ from email.utils import formatdate
 from typing import Any
 
 from flask import Response
+from werkzeug.datastructures import ETags
 
 from authserver.errors import NotFound
 from authserver.fhir import exact_json
+from authserver.fhir.access import Caller
 from authserver.fhir.interactions.performer import Outcome
 from authserver.fhir.store.port import Stored, Version
 from authserver.protocol.instants import instant
@@ -20,17 +22,38 @@ class Gone(NotFound):
     default_public = "The resource was deleted."
 
 
-def gone(version: Version | None) -> NotFound:
+class ResourceResponse(Response):
+    """An answer that is one version of a resource; `tenant` is whose it is, for the record of the request."""
+
+    tenant = ""
+
+
+def resource_response(stored: Stored, caller: Caller, *, known: ETags) -> Response:
+    """Return the answer of a read: the version, or 304 when it is one of those that the client knows."""
+    unchanged = known.contains_weak(stored.version_tag(caller.tenant))
+    headers = version_headers(stored, caller)
+    status, body = (304, b"") if unchanged else (200, stored.body)
+    response = ResourceResponse(body, status, headers, content_type=None if unchanged else FHIR_JSON)
+    response.tenant = stored.tenant
+    return response
+
+
+def tenant_of(response: Response) -> str | None:
+    """Return whose the resource is that is answered, None when the answer is something else."""
+    return response.tenant if isinstance(response, ResourceResponse) else None
+
+
+def gone(version: Version | None, caller: Caller) -> NotFound:
     """Return Gone for a deletion that the caller may know of, else NotFound (http://hl7.org/fhir/R4/http.html#read)."""
     if version is None or not version.deleted:
         return NotFound()
-    return Gone(headers={"ETag": f'W/"{version.stored.version_id}"'})
+    return Gone(headers={"ETag": f'W/"{version.stored.version_tag(caller.tenant)}"'})
 
 
-def version_headers(stored: Stored) -> dict[str, str]:
-    """Return the headers that name a version and its time."""
+def version_headers(stored: Stored, caller: Caller) -> dict[str, str]:
+    """Return the headers that name a version, to this caller, and its time."""
     return {
-        "ETag": f'W/"{stored.version_id}"',
+        "ETag": f'W/"{stored.version_tag(caller.tenant)}"',
         "Last-Modified": formatdate(stored.last_updated // 1_000_000, usegmt=True),
     }
 
@@ -39,7 +62,7 @@ def written(outcome: Outcome, *, base_url: str) -> Response:
     """Return the answer of a write by itself (http://hl7.org/fhir/R4/http.html#ops)."""
     if outcome.status == 204 or outcome.stored is None:
         return Response(status=204)
-    headers = version_headers(outcome.stored)
+    headers = version_headers(outcome.stored, outcome.task.caller)
     if outcome.status == 201 or not outcome.wrote:
         headers["Location"] = _location(outcome.stored, base_url)
     preference = outcome.task.conditions.prefer
@@ -56,7 +79,7 @@ def entry(outcome: Outcome, *, base_url: str, with_body: bool) -> dict[str, Any]
     if outcome.status == 204 or outcome.stored is None:
         return {"response": response}
     response["location"] = _location(outcome.stored, base_url)
-    response["etag"] = f'W/"{outcome.stored.version_id}"'
+    response["etag"] = f'W/"{outcome.stored.version_tag(outcome.task.caller.tenant)}"'
     response["lastModified"] = instant(outcome.stored.last_updated)
     if with_body and outcome.shows_body:
         return {"resource": exact_json.embedded(outcome.stored.body), "response": response}

@@ -41,9 +41,10 @@ class DocumentRoutes:
         resource_id = request.resource_id or ""
         composition = self._reads.read(constraint, "Composition", resource_id)
         if composition is None:
-            raise gone(self._reads.version(constraint, "Composition", resource_id, None))
-        keys = self._gathering.references([composition]) - {("Composition", composition.id)}
-        included = [composition, *self._gathering.readable(caller, keys)]
+            raise gone(self._reads.version(constraint, "Composition", resource_id, None), caller)
+        itself = ("Composition", composition.id, composition.tenant)
+        references = self._gathering.references([composition]) - {itself}
+        included = [composition, *self._gathering.readable(caller, references)]
         return document([stored_entry(one, self._base_url) for one in included], now=now)
 
 

@@ -68,8 +68,9 @@ class EverythingRoutes:
         binding = CursorBinding(caller.client_id, caller.tenant, f"everything/{asked.patient}", asked.pairs)
         secret = self._reads.cursor_secret
         after = unseal_number(asked.cursor, binding, secret=secret) if asked.cursor is not None else None
-        found, following = self._page(caller, asked, after)
-        matches = found if after is not None or PATIENT not in asked.types else [*patient, *found]
+        found, following = self._page(caller, asked, after, named=patient)
+        first = [patient] if patient is not None and after is None and PATIENT in asked.types else []
+        matches = [*first, *found]
         cursor = seal_number(following, binding, secret=secret) if following is not None else None
         bundle = {
             "resourceType": "Bundle",
@@ -84,28 +85,30 @@ class EverythingRoutes:
             exact_json.dumps({name: value for name, value in bundle.items() if value}), content_type=FHIR_JSON
         )
 
-    def _patient(self, caller: Caller, asked: Asked, constraint: Constraint) -> list[Stored]:
-        """Return the Patient that is named. Raises NotFound for a hidden or absent one, InsufficientScope for all."""
+    def _patient(self, caller: Caller, asked: Asked, constraint: Constraint) -> Stored | None:
+        """Return the Patient that is named, None for all. NotFound where it is hidden, InsufficientScope for all."""
         if not asked.patient:
             self._gathering.patients(caller)
-            return []
+            return None
         patient = self._reads.read(constraint, PATIENT, asked.patient)
         if patient is None:
-            raise gone(self._reads.version(constraint, PATIENT, asked.patient, None))
-        return [patient]
+            raise gone(self._reads.version(constraint, PATIENT, asked.patient, None), caller)
+        return patient
 
-    def _page(self, caller: Caller, asked: Asked, after: int | None) -> tuple[list[Stored], int | None]:
-        """Return a page of the compartment, and where the next one begins."""
+    def _page(
+        self, caller: Caller, asked: Asked, after: int | None, *, named: Stored | None
+    ) -> tuple[list[Stored], int | None]:
+        """Return a page of the compartments of the named Patient or of all, and where the next one begins."""
         first, position = divmod(after, 1 << _POSITION_BITS) if after is not None else (0, 0)
         found: list[Stored] = []
         last = 0
         for number, (resource_type, codes) in enumerate(self._compartment):
-            if number < first or resource_type not in asked.types or (resource_type == PATIENT and asked.patient):
+            if number < first or resource_type not in asked.types or (resource_type == PATIENT and named):
                 continue
             listing = Listing(
                 resource_type,
                 tuple(codes),
-                asked.patient,
+                named,
                 (*asked.criteria, *self._dates(resource_type, asked.dates)),
                 count=asked.count - len(found) + 1,
                 after=position if number == first else 0,
@@ -126,7 +129,7 @@ class EverythingRoutes:
 
     def _supporting(self, caller: Caller, matches: Sequence[Stored]) -> list[Stored]:
         """Return what the matches refer to of the types that are in no compartment, as far as the token may see."""
-        wanted = {key for key in self._gathering.references(matches) if key[0] in SUPPORTING}
+        wanted = {one for one in self._gathering.references(matches) if one[0] in SUPPORTING}
         return self._gathering.visible(caller, wanted)
 
     def _entry(self, one: Stored, mode: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from authserver.fhir.access import AccessRules, Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.request import FhirRequest
-from authserver.fhir.routes.answers import gone, version_headers
+from authserver.fhir.routes.answers import gone, resource_response
 from authserver.fhir.search.cursor import CursorBinding, seal_number, unseal_number
 from authserver.fhir.search.problems import MalformedParameter, UnsupportedParameter
 from authserver.fhir.store.port import FhirReads, HistoryPage, HistoryQuery, Version
@@ -38,7 +38,7 @@ class HistoryRoutes:
     def answer(self, caller: Caller, request: FhirRequest, *, constraint: Constraint, http: Request) -> Response:
         """Answer a served request of one of the four paths."""
         if request.interaction == "vread":
-            return self._vread(request, constraint=constraint, http=http)
+            return self._vread(caller, request, constraint=constraint, http=http)
         types = self._asked_types(request)
         letter = "s" if request.resource_id is None else "r"
         rights = {name: self._rules.rights(caller, name) for name in types}
@@ -47,18 +47,15 @@ class HistoryRoutes:
             raise InsufficientScope("system/*.s")
         return self._history(caller, request, constraints)
 
-    def _vread(self, request: FhirRequest, *, constraint: Constraint, http: Request) -> Response:
+    def _vread(self, caller: Caller, request: FhirRequest, *, constraint: Constraint, http: Request) -> Response:
         number = request.path.rpartition("/")[2]
         resource_type, resource_id = request.resource_type or "", request.resource_id or ""
         if not _ID_BITS.fullmatch(number):
             raise NotFound
         version = self._reads.version(constraint, resource_type, resource_id, int(number))
         if version is None or version.deleted:
-            raise gone(version)
-        headers = version_headers(version.stored)
-        if http.if_none_match.contains_weak(number):
-            return Response(status=304, headers=headers)
-        return Response(version.stored.body, content_type=FHIR_JSON, headers=headers)
+            raise gone(version, caller)
+        return resource_response(version.stored, caller, known=http.if_none_match)
 
     def _asked_types(self, request: FhirRequest) -> tuple[str, ...]:
         """Return the types whose history is asked for; `_type` of the system's may name some."""
@@ -82,13 +79,20 @@ class HistoryRoutes:
             raise NotFound
         following = seal_number(page.next_after, binding, secret=secret) if page.next_after is not None else None
         here = f"{self._base_url}/{'/'.join(self._place(request))}"
-        return Response(exact_json.dumps(self._bundle(page, here, pairs, following)), content_type=FHIR_JSON)
+        bundle = self._bundle(page, here, pairs, following, caller=caller)
+        return Response(exact_json.dumps(bundle), content_type=FHIR_JSON)
 
     def _place(self, request: FhirRequest) -> list[str]:
         return [part for part in (request.resource_type, request.resource_id, "_history") if part]
 
     def _bundle(
-        self, page: HistoryPage, here: str, pairs: list[tuple[str, str]], following: str | None
+        self,
+        page: HistoryPage,
+        here: str,
+        pairs: list[tuple[str, str]],
+        following: str | None,
+        *,
+        caller: Caller,
     ) -> dict[str, Any]:
         links = [{"relation": "self", "url": _link(here, pairs)}]
         if following is not None:
@@ -97,10 +101,10 @@ class HistoryRoutes:
         if page.total is not None:
             bundle["total"] = page.total
         if page.versions:
-            bundle["entry"] = [self._entry(version) for version in page.versions]
+            bundle["entry"] = [self._entry(version, caller) for version in page.versions]
         return bundle
 
-    def _entry(self, version: Version) -> dict[str, Any]:
+    def _entry(self, version: Version, caller: Caller) -> dict[str, Any]:
         stored = version.stored
         name = f"{stored.resource_type}/{stored.id}"
         created = version.method == "POST"
@@ -111,7 +115,7 @@ class HistoryRoutes:
         status = "204 No Content" if version.deleted else ("201 Created" if stored.version_id == 1 else "200 OK")
         entry["response"] = {
             "status": status,
-            "etag": f'W/"{stored.version_id}"',
+            "etag": f'W/"{stored.version_tag(caller.tenant)}"',
             "lastModified": instant(stored.last_updated),
         }
         return entry

@@ -5,10 +5,9 @@ from flask import Request, Response
 from authserver.fhir.access import Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.request import FhirRequest
-from authserver.fhir.routes.answers import gone, version_headers
+from authserver.fhir.routes.answers import gone, resource_response
 from authserver.fhir.routes.search import SearchRoutes
 from authserver.fhir.store.port import FhirReads
-from authserver.protocol.render import FHIR_JSON
 
 
 class ResourceRoutes:
@@ -22,14 +21,13 @@ class ResourceRoutes:
         """Answer a served request: a read when it names an id, else a search."""
         if request.resource_type is None or request.resource_id is None:
             return self._searches.answer(caller, request, http=http)
-        return self._read(request.resource_type, request.resource_id, constraint=constraint, http=http)
+        return self._read(caller, request.resource_type, request.resource_id, constraint=constraint, http=http)
 
-    def _read(self, resource_type: str, resource_id: str, *, constraint: Constraint, http: Request) -> Response:
+    def _read(
+        self, caller: Caller, resource_type: str, resource_id: str, *, constraint: Constraint, http: Request
+    ) -> Response:
         """Answer `GET /{type}/{id}`; hidden and absent are one 404 (http://hl7.org/fhir/R4/http.html#read)."""
         stored = self._store.read(constraint, resource_type, resource_id)
         if stored is None:
-            raise gone(self._store.version(constraint, resource_type, resource_id, None))
-        headers = version_headers(stored)
-        if http.if_none_match.contains_weak(str(stored.version_id)):
-            return Response(status=304, headers=headers)
-        return Response(stored.body, content_type=FHIR_JSON, headers=headers)
+            raise gone(self._store.version(constraint, resource_type, resource_id, None), caller)
+        return resource_response(stored, caller, known=http.if_none_match)

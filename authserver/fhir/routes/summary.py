@@ -53,13 +53,13 @@ class SummaryRoutes:
                 raise UnsupportedParameter(name)
         patient = self._reads.read(constraint, PATIENT, request.resource_id or "")
         if patient is None:
-            raise gone(self._reads.version(constraint, PATIENT, request.resource_id or "", None))
+            raise gone(self._reads.version(constraint, PATIENT, request.resource_id or "", None), caller)
         sections, listed = self._sections(caller, patient)
         device = {"resourceType": "Device", "deviceName": [{"name": "authserver", "type": "user-friendly-name"}]}
         author = f"urn:uuid:{uuid.uuid4()}"
         subject = f"{self._base_url}/{PATIENT}/{patient.id}"
         composition = _composition(subject, sections, author=author, now=now)
-        beside = {key for key in self._gathering.references([patient, *listed]) if key[0] in _BESIDE}
+        beside = {one for one in self._gathering.references([patient, *listed]) if one[0] in _BESIDE}
         entries = [
             {"fullUrl": f"urn:uuid:{uuid.uuid4()}", "resource": composition},
             *(stored_entry(one, self._base_url) for one in (patient, *listed)),
@@ -86,7 +86,7 @@ class SummaryRoutes:
         cut_off = False
         for resource_type, _ in section.sources:
             criteria = self._criteria[section.loinc, resource_type]
-            listing = Listing(resource_type, ("patient",), patient.id, criteria, LARGEST_SECTION)
+            listing = Listing(resource_type, ("patient",), patient, criteria, LARGEST_SECTION)
             page, more = self._gathering.latest(caller, listing)
             found += page
             cut_off = cut_off or more

@@ -139,6 +139,13 @@ class IdCriterion:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionCriterion:
+    """The resource is the one at this position of the store. No parameter says so: the server's own searches do."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class LastUpdatedCriterion:
     """The resource's last change is at a time for which one of the comparisons holds."""
 
@@ -167,7 +174,7 @@ IndexedCriterion = (
 )
 OwnCriterion = IndexedCriterion | MissingCriterion | IdCriterion | LastUpdatedCriterion
 """What is decided by one resource alone."""
-Criterion = OwnCriterion | ChainCriterion | HasCriterion
+Criterion = OwnCriterion | PositionCriterion | ChainCriterion | HasCriterion
 
 
 @dataclass(frozen=True, slots=True)

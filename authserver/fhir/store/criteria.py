@@ -27,11 +27,13 @@ from authserver.fhir.search.ast import (
     IndexedCriterion,
     LastUpdatedCriterion,
     MissingCriterion,
+    PositionCriterion,
     ReferenceCriterion,
     TokenCriterion,
 )
 from authserver.fhir.store import tables
 from authserver.fhir.store.comparisons import Condition, indexed, last_updated
+from authserver.fhir.store.tenants import in_tenants, rank
 
 Parameters = Mapping[tuple[str, str], int]
 _ONE: Final[ColumnElement[int]] = literal_column("1")
@@ -58,11 +60,28 @@ class Compiler:
 
     def allowed(self) -> Condition:
         """Return the condition that the constraint puts on the row, its tenant included."""
-        tenant = self._row.c.tenant == self._constraint.tenant
+        tenant = self._of_tenant()
         if self._constraint.is_everything:
             return tenant
         alternatives = [and_(*map(self.holds, criteria)) for criteria in self._constraint.alternatives]
         return and_(tenant, or_(false(), *alternatives))
+
+    def leads(self, tenant: ColumnElement[str], *outer: FromClause) -> list[Condition]:
+        """Return the conditions under which a reference out of this tenant that names the row leads to the row.
+
+        It leads to what is its tenant's own, else to what the nearest tenant above shares (leak L11), of what the
+        constraint reaches. There is none to ask where only one tenant is reached. `outer` is where the column is from.
+        """
+        if self._constraint.view is None:
+            return []
+        own = self._row.c.tenant == tenant
+        lenders = [name for name, _ in self._constraint.view.lenders]
+        row = tables.resource.alias()
+        other = Compiler(self._parameters, self._resource_type, self._constraint, row=row)
+        nearer = and_(other._lends_to(tenant), rank(row.c.tenant, lenders) > rank(self._row.c.tenant, lenders))
+        there = select(_ONE).select_from(row).where(other.current(), row.c.id == self._row.c.id)
+        before = exists(there.where(or_(row.c.tenant == tenant, nearer)).correlate(self._row, *outer).offset(0))
+        return [or_(own, and_(self._lends_to(tenant), not_(before)))]
 
     def current(self) -> Condition:
         """Return the condition that the row is a resource of the type that is not deleted, and is allowed."""
@@ -74,6 +93,8 @@ class Compiler:
         match criterion:
             case IdCriterion(ids):
                 return self._row.c.id.in_(ids)
+            case PositionCriterion(position):
+                return self._row.c.rid == position
             case LastUpdatedCriterion():
                 return last_updated(criterion, self._row.c.last_updated)
             case MissingCriterion(code, kind, missing):
@@ -92,7 +113,7 @@ class Compiler:
         """Return the select of the rid of each index row that matches; a resource may come more than once."""
         if isinstance(criterion, LastUpdatedCriterion):
             columns = tables.resource.c
-            same_type = and_(columns.tenant == self._constraint.tenant, columns.resource_type == self._resource_type)
+            same_type = and_(self._in_tenant(tables.resource), columns.resource_type == self._resource_type)
             # The order makes the database use the index by time.
             moment = columns.last_updated
             return select(columns.rid).where(same_type, last_updated(criterion, moment)).order_by(moment)
@@ -116,6 +137,7 @@ class Compiler:
         within = self._constraint.through(target_type)
         other = Compiler(self._parameters, target_type, within, row=target)
         there = select(_ONE).select_from(target).where(other.current(), target.c.id == reference.c.target)
+        there = there.where(*other.leads(reference.c.tenant, reference))
         fulfils = exists(there.where(other.holds(criterion)).correlate(reference).offset(0))
         typed = reference.c.target_type == target_type
         return self._probe(reference, and_(self._param(self._resource_type, code, reference), typed, fulfils))
@@ -135,6 +157,7 @@ class Compiler:
                 self._param(criterion.resource_type, criterion.code, reference),
                 reference.c.target == self._row.c.id,
                 reference.c.target_type == self._resource_type,
+                *self.leads(reference.c.tenant, reference),
                 fulfils,
             )
         )
@@ -145,7 +168,22 @@ class Compiler:
         return table, and_(self._param(self._resource_type, criterion.code, table), matches)
 
     def _in_tenant(self, table: FromClause) -> Condition:
-        return table.c.tenant == self._constraint.tenant
+        return in_tenants(table.c.tenant, self._constraint)
+
+    def _of_tenant(self) -> Condition:
+        """Return the condition that the row is of a tenant of which all is reached, or is shared by one that lends."""
+        view, tenant = self._constraint.view, self._row.c.tenant
+        if view is None:
+            return tenant == self._constraint.tenant
+        lent = and_(tenant.in_(view.lent), self.holds(view.hierarchy.shared))
+        return or_(tenant.in_(view.whole), lent) if view.lent else tenant.in_(view.whole)
+
+    def _lends_to(self, tenant: ColumnElement[str]) -> Condition:
+        """Return the condition that the row is shared by a tenant above this one."""
+        view = self._constraint.view
+        assert view is not None
+        above = (and_(self._row.c.tenant == one, tenant.in_(names)) for one, names in view.lenders)
+        return and_(or_(false(), *above), self.holds(view.hierarchy.shared))
 
     def _param(self, resource_type: str, code: str, table: FromClause) -> Condition:
         return table.c.param == self._parameters[resource_type, code]

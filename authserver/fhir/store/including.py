@@ -6,14 +6,16 @@ Each type's constraint is part of the statement, before its LIMIT (leak L5); a t
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, select
+from sqlalchemy import Connection, Select, and_, exists, select
 
 from authserver.fhir.constraint import Constraint
-from authserver.fhir.search.ast import Include
+from authserver.fhir.search.ast import Include, SearchQuery
 from authserver.fhir.store import tables
+from authserver.fhir.store.comparisons import Condition
 from authserver.fhir.store.criteria import Compiler, Parameters
 from authserver.fhir.store.port import Stored
 from authserver.fhir.store.queries import COLUMNS, CURRENT, stored
+from authserver.fhir.store.tenants import in_tenants
 
 MAX_INCLUDED: Final = 1_000
 """Most resources that are included on one page."""
@@ -22,15 +24,16 @@ MAX_ROUNDS: Final = 4
 
 
 class Inclusion:
-    """The includes of one search over one connection."""
+    """The includes of one request's searches over one connection; they differ in type and alternatives alone."""
 
     def __init__(
-        self, connection: Connection, parameters: Parameters, constraint: Constraint, includes: Sequence[Include]
+        self, connection: Connection, parameters: Parameters, searches: Sequence[tuple[Constraint, SearchQuery]]
     ) -> None:
         self._connection = connection
         self._parameters = parameters
-        self._constraint = constraint
-        self._includes = includes
+        self._constraint, query = searches[0]
+        self._includes = query.includes
+        self._matched = {of_type.resource_type: constraint for constraint, of_type in searches}
 
     def of(self, matches: Sequence[Stored]) -> tuple[tuple[Stored, ...], bool]:
         """Return what is included with these matches, each once and none of them, and whether that is all of it."""
@@ -62,28 +65,37 @@ class Inclusion:
         """Return a statement for each type of what the level's resources refer to."""
         rids = [one.position for one in level if one.resource_type == include.resource_type]
         columns = tables.reference.c
-        refers = and_(columns.rid.in_(rids), columns.tenant == self._constraint.tenant)
+        refers = and_(columns.rid.in_(rids), in_tenants(columns.tenant, self._constraint))
         if include.code is not None:
             refers = and_(refers, columns.param == self._parameters[include.resource_type, include.code])
         types = select(columns.target_type).distinct().where(refers).order_by(columns.target_type)
         found = self._connection.scalars(types).all() if rids else []
         return [
             self._of_type(one, self._constraint.including(one)).where(
-                tables.resource.c.id.in_(select(columns.target).where(refers, columns.target_type == one))
+                self._referred_to(one, and_(refers, columns.target_type == one))
             )
             for one in found
             if (include.target is None or one == include.target) and self._constraint.including(one).alternatives
         ]
+
+    def _referred_to(self, resource_type: str, refers: Condition) -> Condition:
+        """Return the condition that one of the references that are meant leads to the row."""
+        resource, reference = tables.resource, tables.reference
+        if self._constraint.view is None:
+            return resource.c.id.in_(select(reference.c.target).where(refers))
+        compiler = Compiler(self._parameters, resource_type, self._constraint.including(resource_type))
+        named = and_(refers, reference.c.target == resource.c.id, *compiler.leads(reference.c.tenant, reference))
+        return exists(select(reference.c.rid).where(named).correlate(resource))
 
     def _reverse(self, include: Include, level: Sequence[Stored]) -> list[Select[Any]]:
         """Return a statement for each type of the level, of the resources that refer to its resources."""
         within = self._constraint.through(include.resource_type)
         if not within.alternatives:
             return []
-        ids: dict[str, list[str]] = {}
+        targets: dict[str, list[Stored]] = {}
         for one in level:
             if include.target is None or one.resource_type == include.target:
-                ids.setdefault(one.resource_type, []).append(one.id)
+                targets.setdefault(one.resource_type, []).append(one)
         params = [
             number
             for (resource_type, code), number in self._parameters.items()
@@ -94,15 +106,30 @@ class Inclusion:
             self._of_type(include.resource_type, within).where(
                 tables.resource.c.rid.in_(
                     select(columns.rid).where(
-                        columns.tenant == self._constraint.tenant,
+                        in_tenants(columns.tenant, self._constraint),
                         columns.param.in_(params),
-                        columns.target.in_(targets),
+                        columns.target.in_([one.id for one in of_type]),
                         columns.target_type == name,
+                        *self._leads_to(name, of_type),
                     )
                 )
             )
-            for name, targets in sorted(ids.items())
+            for name, of_type in sorted(targets.items())
         ]
+
+    def _leads_to(self, resource_type: str, targets: Sequence[Stored]) -> list[Condition]:
+        """Return the conditions that a reference leads to one of the targets, which it names."""
+        if self._constraint.view is None:
+            return []
+        target, reference = tables.resource.alias(), tables.reference
+        reach = self._reached_as(resource_type)
+        leads = Compiler(self._parameters, resource_type, reach, row=target).leads(reference.c.tenant, reference)
+        named = (target.c.rid.in_([one.position for one in targets]), target.c.id == reference.c.target)
+        return [exists(select(target.c.rid).where(*named, *leads).correlate(reference))]
+
+    def _reached_as(self, resource_type: str) -> Constraint:
+        """Return the constraint by which resources of the type got on the page: as matches, or included."""
+        return self._matched.get(resource_type, self._constraint.including(resource_type))
 
     def _of_type(self, resource_type: str, within: Constraint) -> Select[Any]:
         compiler = Compiler(self._parameters, resource_type, within)

@@ -34,7 +34,12 @@ class Links:
         self._constraint = constraint
 
     def resolved(self, resource_type: str, criteria: Iterable[Criterion]) -> tuple[Criterion, ...]:
-        """Return the criteria, each chain and `_has` with few candidates as the references or ids that it means."""
+        """Return the criteria, each chain and `_has` with few candidates as the references or ids that it means.
+
+        Over several tenants they stay as they are: there an id alone does not say which resource is meant.
+        """
+        if self._constraint.view is not None:
+            return tuple(criteria)
         return tuple(self._resolve(resource_type, criterion) for criterion in criteria)
 
     def _resolve(self, resource_type: str, criterion: Criterion) -> Criterion:

@@ -14,7 +14,8 @@ T = TypeVar("T")
 class Stored:
     """One version of a resource; `body` is its JSON, `last_updated` microseconds since the epoch, UTC.
 
-    `position` grows with every new resource of the store and orders search results that are not sorted otherwise.
+    `position` grows with every new resource of the store and orders search results that are not sorted otherwise;
+    `tenant` is whose the resource is.
     """
 
     position: int
@@ -23,6 +24,14 @@ class Stored:
     version_id: int
     last_updated: int
     body: bytes
+    tenant: str
+
+    def version_tag(self, tenant: str) -> str:
+        """Return how entity tags name this version to a caller of the tenant: by its number, another's by both.
+
+        A namesake's version of the same number is another one then: nobody writes over what was not read.
+        """
+        return str(self.version_id) if self.tenant == tenant else f"{self.version_id}.{self.tenant}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,10 @@ class FhirReads(Protocol):
         """The resource types that can be stored."""
 
     def read(self, constraint: Constraint, resource_type: str, resource_id: str) -> Stored | None:
-        """Return the current version, or None when there is none that the constraint reaches."""
+        """Return the current version, or None when there is none that the constraint reaches.
+
+        Of several tenants' resources with this name it is that of the first of the constraint's tenants.
+        """
 
     def search(self, constraint: Constraint, query: SearchQuery) -> Page:
         """Return the resources that match the query and that the constraint reaches.

@@ -20,6 +20,7 @@ from authserver.fhir.search.ast import (
 from authserver.fhir.store import tables
 from authserver.fhir.store.criteria import Compiler, Parameters, count_up_to, is_ordered
 from authserver.fhir.store.port import Stored
+from authserver.fhir.store.tenants import rank
 
 # A criterion with fewer index rows than this may lead although they have to be sorted. The count and the
 # search see one state of the database, so the limit cuts nothing off.
@@ -32,6 +33,7 @@ COLUMNS = (
     tables.resource.c.version_id,
     tables.resource.c.last_updated,
     tables.version.c.body,
+    tables.resource.c.tenant,
 )
 CURRENT = and_(
     tables.version.c.rid == tables.resource.c.rid,
@@ -46,7 +48,7 @@ def read_statement(
 ) -> Select[Any]:
     """Return the one statement of a read: hidden and absent take the same path."""
     compiler = Compiler(parameters, resource_type, constraint)
-    return (
+    statement = (
         select(*COLUMNS)
         .join_from(tables.resource, tables.version, CURRENT)
         .where(
@@ -56,11 +58,14 @@ def read_statement(
             tables.resource.c.deleted == false(),
         )
     )
+    if constraint.view is None:
+        return statement
+    return statement.order_by(rank(tables.resource.c.tenant, constraint.tenants)).limit(1)
 
 
 def stored(row: Row[Any]) -> Stored:
     """Return a row of these statements as a value."""
-    return Stored(row.rid, row.resource_type, row.id, row.version_id, row.last_updated, bytes(row.body))
+    return Stored(row.rid, row.resource_type, row.id, row.version_id, row.last_updated, bytes(row.body), row.tenant)
 
 
 class Matches:

@@ -30,6 +30,7 @@ class Searches:
     def __init__(self, connection: Connection, parameters: Parameters, searches: Sequence[Search]) -> None:
         self._connection = connection
         self._parameters = parameters
+        self._searches = searches
         self._constraint, self._query = searches[0]
         self._parts = [self._matches(*search) for search in self._with_resources(searches)]
 
@@ -41,8 +42,7 @@ class Searches:
         rows = self._found()
         here = rows[: self._query.count]
         matches = tuple(stored(row) for row in here)
-        inclusion = Inclusion(self._connection, self._parameters, self._constraint, self._query.includes)
-        included, complete = inclusion.of(matches)
+        included, complete = Inclusion(self._connection, self._parameters, self._searches).of(matches)
         return Page(
             matches,
             more=len(rows) > len(here),
@@ -55,7 +55,7 @@ class Searches:
     def _with_resources(self, searches: Sequence[Search]) -> Sequence[Search]:
         if len(searches) <= _MANY_TYPES:
             return searches
-        types = _types(self._connection, self._constraint.tenant)
+        types = {name for tenant in self._constraint.tenants for name in _types(self._connection, tenant)}
         return [(constraint, query) for constraint, query in searches if query.resource_type in types]
 
     def _matches(self, constraint: Constraint, query: SearchQuery) -> tuple[str, Matches]:
@@ -80,6 +80,9 @@ class Searches:
 
     def _window(self) -> Select[Any] | None:
         if len(self._parts) != 1 or not self._query.sort or not self._parts[0][1].walks:
+            return None
+        if self._constraint.view is not None:
+            # The index by date has one order in each tenant, and none over several.
             return None
         window = Window(self._connection, self._parameters, self._constraint.tenant)
         return window.of(self._parts[0][0], self._query.sort, self._query.after)

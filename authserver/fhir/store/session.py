@@ -53,7 +53,9 @@ class SqlSession:
         """See FhirSession."""
         if self.connection.dialect.name == "postgresql":
             # Two conditional writers of one type take turns, or both would find nothing. SQLite has one writer.
-            name = f"{constraint.tenant}/{query.resource_type}".encode()
+            # In a hierarchy all tenants of one tree do: what one of them makes another one may find.
+            tenant = constraint.view.root if constraint.view is not None else constraint.tenant
+            name = f"{tenant}/{query.resource_type}".encode()
             key = int.from_bytes(hashlib.sha256(name).digest()[:8], "big", signed=True)
             self.connection.execute(select(func.pg_advisory_xact_lock(key)))
         return self.reads.search(constraint, query)
@@ -101,7 +103,7 @@ class SqlSession:
             self.connection.execute(delete(table).where(table.c.rid == stored.position))
         row = {"rid": stored.position, "version_id": version_id, "last_updated": now, "deleted": True, "body": b""}
         self.connection.execute(insert(tables.version), [{**row, "method": "DELETE"}])
-        return Stored(stored.position, resource_type, resource_id, version_id, now, b"")
+        return Stored(stored.position, resource_type, resource_id, version_id, now, b"", stored.tenant)
 
     def _lock(self, constraint: Constraint, resource_type: str, resource_id: str) -> RowMapping | None:
         """Hold the resource until the transaction ends; return its row, of a deleted one too."""

@@ -88,13 +88,13 @@ class SqlStore:
     ) -> Version | None:
         """See FhirReads."""
         with self._reading() as connection:
-            reader = VersionReader(connection, self._extractor)
+            reader = VersionReader(connection, self._extractor, self._parameters)
             return reader.one(constraint, resource_type, resource_id, version_id=version_id)
 
     def history(self, constraints: Mapping[str, Constraint], query: HistoryQuery) -> HistoryPage:
         """See FhirReads."""
         with self._reading() as connection:
-            return VersionReader(connection, self._extractor).history(constraints, query)
+            return VersionReader(connection, self._extractor, self._parameters).history(constraints, query)
 
     def transact(self, work: Callable[[FhirSession], T]) -> T:
         """See FhirStore."""

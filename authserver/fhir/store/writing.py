@@ -83,10 +83,13 @@ class Writer:
                 *plan.key,
                 plan.version_id,
                 plan.changed,
-                Stored(rids[plan.key], *plan.key, plan.version_id, self.now, plan.body) if plan.changed else None,
+                self._stored(rids[plan.key], plan) if plan.changed else None,
             )
             for plan in plans
         ]
+
+    def _stored(self, rid: int, plan: "_Plan") -> Stored:
+        return Stored(rid, *plan.key, plan.version_id, self.now, plan.body, self.tenant)
 
     def _known(self, connection: Connection, resources: Sequence[Resource]) -> dict[tuple[str, str], RowMapping]:
         ids: dict[str, list[str]] = {}

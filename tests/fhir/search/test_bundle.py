@@ -6,7 +6,7 @@ from authserver.fhir.search.bundle import searchset
 from authserver.fhir.store.port import Stored
 from tests.fhir.builders import BASE
 
-MATCH = Stored(1, "Patient", "a", 1, 0, b'{"resourceType":"Patient","id":"a"}')
+MATCH = Stored(1, "Patient", "a", 1, 0, b'{"resourceType":"Patient","id":"a"}', "")
 
 
 def test_an_entry_has_the_four_documented_members() -> None:

@@ -12,7 +12,9 @@ from authserver.fhir.definitions.extraction import Extractor
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.search.matching import Facts, holds, matches_any
 from authserver.fhir.search.parser import SearchParser
+from authserver.fhir.store.port import HistoryQuery
 from authserver.fhir.store.sql_store import SqlStore
+from authserver.fhir.tenancy import TenantHierarchy
 from tests.fhir.builders import BASE, demo_resources, make_observation, make_patient
 
 NOW = 1_700_000_000_000_000
@@ -115,6 +117,58 @@ def test_sql_and_matcher_agree(filled: SqlStore, definitions: Definitions, pairs
         if matches_any((query.criteria,), Facts.of(resource, last_updated=NOW, extractor=extractor))
     }
     assert found == expected
+
+
+FAMILY = TenantHierarchy.of({"low": "middle", "beside": "middle", "middle": "high"}, tag_system="urn:tenant")
+RELATIVES = ("high", "middle", "beside", "low")
+
+
+@pytest.fixture(scope="module")
+def family(demo_store: SqlStore) -> SqlStore:
+    """The corpus spread over four relatives and a stranger, every third resource shared."""
+    for place, name in enumerate((*RELATIVES, "stranger")):
+        resources = [
+            {**one, **({"meta": {"tag": [{"system": "urn:tenant", "code": "shared"}]}} if number % 3 == 0 else {})}
+            for number, one in enumerate(CORPUS)
+            if number % 5 == place
+        ]
+        demo_store.put(Constraint.system(name), resources, now=NOW)
+    return demo_store
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    tenant=st.sampled_from([*RELATIVES, "stranger"]),
+    letter=st.sampled_from("rsud"),
+    pairs=st.lists(_pairs, min_size=1, max_size=2),
+)
+def test_sql_and_matcher_agree_on_relatives(
+    family: SqlStore, definitions: Definitions, tenant: str, letter: str, pairs: list[tuple[str, str]]
+) -> None:
+    """Row X24: a search by SQL and a history by the matcher reach the same, over several tenants too."""
+    parser = SearchParser(definitions, base_url=BASE)
+    criteria = parser.query("Observation", pairs).query.criteria
+    constraint = Constraint(tenant, (criteria,), view=FAMILY.view(tenant, letter=letter))
+    everything = parser.query("Observation", [("_count", "1000")]).query
+
+    found = {match.id for match in family.search(constraint, everything).matches}
+    history = family.history({"Observation": constraint}, HistoryQuery(("Observation",), count=1_000))
+
+    assert {version.stored.id for version in history.versions} == found
+    own = _reached(constraint, tenant, Extractor(definitions))
+    assert found == own
+
+
+def _reached(constraint: Constraint, tenant: str, extractor: Extractor) -> set[str]:
+    """What is reached, told by the rules themselves: below all, above what is shared."""
+    whole, lent = (constraint.view.whole, constraint.view.lent) if constraint.view is not None else ((tenant,), ())
+    names = (*RELATIVES, "stranger")
+    return {
+        one["id"]
+        for number, one in enumerate(CORPUS)
+        if names[number % 5] in whole or (names[number % 5] in lent and number % 3 == 0)
+        if matches_any(constraint.alternatives, Facts.of(one, last_updated=NOW, extractor=extractor))
+    }
 
 
 @pytest.mark.parametrize("resource_type", ["Patient", "Encounter", "Group", "Condition", "Practitioner"])
