@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.fhir.builders import BASE, Writable, make_answer, make_observation, send
+from tests.fhir.builders import BASE, ON_SQLITE, Writable, make_answer, make_observation, send
 from tests.fhir.hidden import SEEN, fill, name
 
 NOBODY = {"display": "x"}
@@ -171,6 +171,7 @@ def _code(answer: Any) -> str:
     return body["issue"][0]["code"] if body.get("resourceType") == "OperationOutcome" else ""
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("interaction", TABLE)
 def test_each_missing_letter_is_refused_by_its_name(table: FlaskClient, writable: Writable, interaction: str) -> None:
     """Rows A18 and A22: 403 that names type and letter, whatever is stored, although every other letter is there."""

@@ -91,7 +91,7 @@ WRITES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "reference_matches": ("POST", "", _transaction(_observed(subject={"reference": "Patient?_id=x"})), {}),
     "operation_in_bundle": (
         "POST", "", _transaction({"request": {"method": "GET", "url": "Patient/p1/$everything"}}), {}),
-    "operation_parameter": ("GET", "Patient/$everything", None, {}),
+    "operation_parameter": ("GET", "Patient/p1/$everything?id=p2", None, {}),
     "gone": ("GET", "Patient/deleted", None, {}),
 }  # fmt: skip
 

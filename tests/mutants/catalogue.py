@@ -17,6 +17,8 @@ _CALLERS = "tests/services/test_authorization.py tests/web/test_resources.py tes
 _FHIR = "tests/fhir/test_bearer.py tests/fhir/test_access.py tests/fhir/test_app.py tests/fhir/test_refusals.py"
 _SEARCHES = "tests/fhir/test_linked_search.py tests/fhir/store/test_links.py"
 _TENANTS = "tests/fhir/test_tenants.py tests/fhir/test_tenancy.py"
+_TABLE = "tests/fhir/test_decision_table.py"
+_RECORDS = "tests/fhir/test_access_audit.py"
 _CLIENTS = "tests/protocol/test_client.py"
 _ISSUANCE = "tests/services/test_token_issuance.py"
 _STORES = "tests/adapters/test_stores.py"
@@ -1110,6 +1112,148 @@ MUTANTS: list[Mutant] = [
             "X24 H11",
             "    if several_tenants:\n",
             "    if False:\n",
+        ),
+    ),
+    *_of(
+        "fhir/search_rights.py",
+        f"{_TABLE} {_SEARCHES}",
+        (
+            "what refers to a match needs no s",
+            "H03",
+            "for include in queries[0].includes if include.reverse)",
+            "for include in () if include.reverse)",
+        ),
+        ("a second hop needs no s", "H04", "                yield from _looked_at((inner,))\n", ""),
+        ("a nested _has needs no s", "H04", "            yield from _looked_at((criterion.criterion,))\n", ""),
+    ),
+    *_of(
+        "fhir/access_audit.py",
+        _RECORDS,
+        (
+            "refusals leave no record",
+            "X25",
+            "self._record(caller, request, Seen(error.status), reason=error.reason, request_id=request_id)",
+            "pass",
+        ),
+        ("reads leave no record", "X25", "if request.interaction not in (*WRITING, TRANSACTION):", "if False:"),
+        (
+            "reads in a transaction leave no record",
+            "X25",
+            'session.put(Constraint.system(caller.tenant), event, method="POST", now=now)',
+            "pass",
+        ),
+        (
+            "what was not recorded is answered",
+            "X25",
+            "if (problem := mine.written.exception()) is not None:",
+            "if (problem := None) is not None:",
+        ),
+        ("a failed group was recorded", "X25", "            problem = error\n", "            problem = None\n"),
+        (
+            "records of nobody's tenant",
+            "H05 X25",
+            "self._events.write(caller.tenant, event)",
+            'self._events.write("", event)',
+        ),
+        (
+            "records without their tenant's tag",
+            "H05",
+            "**with_tenant_tag(event, tenant=caller.tenant, system=self._tag_system)",
+            "**event",
+        ),
+    ),
+    *_of(
+        "fhir/interactions/access_event.py",
+        _RECORDS,
+        ("a refusal is a success", "X25", 'return "4" if status < 500 else "8"', 'return "0"'),
+        ("records without the token", "G12", ", token_agent(caller)],", "],"),
+        ("records without the reason", "X25", '        **({"outcomeDesc": reason} if reason else {}),\n', ""),
+        ("any version was read", "X25", '    if request.interaction == "vread":\n', "    if False:\n"),
+        ("records without the question", "X25", "{urlencode(request.parameters, quote_via=quote)}", "{'x'}"),
+    ),
+    *_of(
+        "fhir/interactions/audit_event.py",
+        "tests/fhir/test_writes.py tests/fhir/test_bundles.py tests/fhir/test_access_audit.py",
+        (
+            "writes leave no record",
+            "X25",
+            'session.put(Constraint.system(tenant), {**tagged, "id": self._new_id()}, method="POST", now=now)',
+            "pass",
+        ),
+        (
+            "the record of a write names no token",
+            "G12",
+            '"policy": [f"urn:ietf:params:oauth:jti:{caller.token_id}"],',
+            "",
+        ),
+        ("the record names no version", "X25", 'f"/_history/{stored.version_id}" if stored is not None else ""', '""'),
+    ),
+    *_of(
+        "fhir/routes/gathering.py",
+        f"tests/fhir/routes/test_everything.py tests/fhir/routes/test_summary.py {_TABLE}",
+        (
+            "everybody's chart is listed",
+            "H01 H10",
+            "looked_through=((PATIENT, patients.alternatives),)",
+            "looked_through=((PATIENT, ((),)),)",
+        ),
+        (
+            "listing every Patient needs no s",
+            "H10 H18",
+            '            raise InsufficientScope(f"system/{PATIENT}.s")\n',
+            "            pass\n",
+        ),
+        (
+            "what a document refers to needs no r",
+            "H10",
+            '.get("r", Constraint(caller.tenant, ()))',
+            '.get("r", Constraint.system(caller.tenant))',
+        ),
+        ("a summary lists what may not be searched", "H10 H18", 'rights["r"].narrowed(rights["s"])', 'rights["r"]'),
+    ),
+    *_of(
+        "fhir/routes/summary.py",
+        _TABLE,
+        (
+            "a hidden patient has a summary",
+            "H01 H10",
+            "self._reads.read(constraint, PATIENT,",
+            "self._reads.read(Constraint.system(caller.tenant), PATIENT,",
+        ),
+    ),
+    *_of(
+        "fhir/routes/everything.py",
+        _TABLE,
+        (
+            "a hidden patient's chart is read",
+            "H01 H10",
+            "self._reads.read(constraint, PATIENT,",
+            "self._reads.read(Constraint.system(caller.tenant), PATIENT,",
+        ),
+    ),
+    *_of(
+        "fhir/routes/documents.py",
+        _TABLE,
+        (
+            "a hidden Composition is a document",
+            "H01 H10",
+            'self._reads.read(constraint, "Composition",',
+            'self._reads.read(Constraint.system(caller.tenant), "Composition",',
+        ),
+    ),
+    *_of(
+        "fhir/routes/summary_sections.py",
+        "tests/fhir/routes/test_summary.py",
+        ("names are markup", "H17", "escape(_name(one))", "_name(one)"),
+    ),
+    *_of(
+        "fhir/store/versions.py",
+        "tests/fhir/store/test_version_reader.py",
+        (
+            "an absent version is answered faster",
+            "H01",
+            "        if row is not None and absent:\n",
+            "        if False:\n",
         ),
     ),
     *_of(

@@ -107,6 +107,18 @@ def test_other_parameters_of_everything_are_refused(chart: FlaskClient, query: s
     assert send(chart, "GET", f"Patient/p1/$everything?{query}").status_code == 400
 
 
+def test_everything_lists_what_may_be_read_and_searched_both(chart: FlaskClient, writable: Writable) -> None:
+    """Decision table, $everything: C(T,r) and C(T,s), each with its own parameters."""
+    for name, letters in (("searches-final", "rs"), ("reads-final", "sr")):
+        narrow, wide = letters[1], letters[0]
+        scope = f"system/Patient.rs system/Observation.{wide} system/Observation.{narrow}?status=final"
+        writable.introspection.answers[name] = make_answer(tenant="mine", scope=scope)
+
+    found = [_everything(chart, token=name) for name in ("searches-final", "reads-final")]
+
+    assert found == [["Patient/p1", "Observation/o0", "Observation/o2"]] * 2
+
+
 # $everything of the type
 
 
