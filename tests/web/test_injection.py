@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from authserver import clock
+from authserver.adapters.secret_hashes import Argon2Hasher
 from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.schema import upgrade
 from authserver.adapters.sql.stores import SqlStores
@@ -66,7 +67,7 @@ def stocked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     engine = open_engine(url)
     upgrade(engine)
     stores = SqlStores(engine)
-    settings, parts = make_settings(folder), replace(make_parts(folder), stores=stores)
+    settings, parts = make_settings(folder), replace(make_parts(folder), stores=stores, hasher=Argon2Hasher())
     server = Server(make_app(settings, parts))
     server.bootstrap(settings, parts, secret=ROOT_SECRET, now=clock.now_microseconds())
     server.put_client(name="acme")
