@@ -32,7 +32,11 @@ _JWS = re.compile(rb"(eyJ[\w-]{10,2000})\.eyJ[\w-]{10,15000}\.[\w-]{40,1000}")
 _BASIC = base64.b64encode(f"root:{ROOT_SECRET}".encode())[:-4]
 # Each with a text that is in whatever it finds: looking for that first is many times faster.
 _PATTERNS = {
-    "private key": (b"PRIVATE KEY-----", re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")),
+    # With something of the key behind the line, after line breaks as they are or as JSON writes them.
+    "private key": (
+        b"PRIVATE KEY-----",
+        re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----(?:\s|\\[nr])*[A-Za-z0-9+/]{16}"),
+    ),
     "private JWK": (b'"d"', re.compile(rb'"d" ?: ?"[\w-]{40,}"')),
     "secret": (b"canary-", re.compile(rb"canary-(?:[a-z]+-)?secret")),
     "secret in base64": (_BASIC, re.compile(re.escape(_BASIC))),

@@ -43,7 +43,7 @@ def reader(tmp_path: Any, definitions: Definitions) -> Any:
     store.close()
     engine = make_engine(url)
     with reading(engine) as connection:
-        yield VersionReader(connection, CountingExtractor(definitions))
+        yield VersionReader(connection, CountingExtractor(definitions), {})
     engine.dispose()
 
 
