@@ -67,10 +67,10 @@ def both() -> Loaded:
     server = auth_app.create_app(loaded.settings, parts=parts, services=services, direct=direct, meter=meter)
     layer, store = fhir_part.open_layer(loaded, fhir_part.direct_introspection(services.introspection))
     services.readiness.add(lambda _now: fhir_part.require_reads(store))
-    prefix = loaded.fhir.base_path
+    prefix, beside = loaded.fhir.base_path, loaded.fhir.metadata_paths
 
     def choose(path: str) -> "WSGIApplication":
-        return layer if path == prefix or path.startswith(f"{prefix}/") else server
+        return layer if path == prefix or path.startswith(f"{prefix}/") or path in beside else server
 
     close = partial(_close, parts, services)
     return Loaded(_dispatcher(choose), direct, close, services.readiness.drain, fhir_part.large_bodies(loaded.fhir))

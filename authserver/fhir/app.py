@@ -104,13 +104,13 @@ def _add_routes(app: Flask, parts: "_Parts", smart_configuration: Mapping[str, A
         bulk_export=parts.export_worker is not None,
     )
     documents = (
-        ("metadata", render.encode(statement), render.FHIR_JSON),
-        (".well-known/smart-configuration", render.encode(dict(smart_configuration)), render.JSON),
+        *((path, render.encode(statement), render.FHIR_JSON) for path in parts.metadata_paths),
+        (f"{prefix}/.well-known/smart-configuration", render.encode(dict(smart_configuration)), render.JSON),
     )
-    for name, body, media_type in documents:
+    for number, (path, body, media_type) in enumerate(documents):
         app.add_url_rule(
-            f"{prefix}/{name}",
-            name.rpartition("/")[2],
+            path,
+            f"document{number}",
             lambda body=body, media_type=media_type: Response(body, content_type=media_type),
             methods=["GET"],
             provide_automatic_options=False,
@@ -137,7 +137,7 @@ class _Parts:
         definitions: Definitions,
         log: RequestLog,
     ) -> None:
-        self.prefix = settings.base_path
+        self.prefix, self.metadata_paths = settings.base_path, settings.metadata_paths
         self.base_url = settings.fhir_base_url
         self.definitions = definitions
         self._log = log
@@ -172,6 +172,9 @@ class _Parts:
         raw_target = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI")
         if any(name in request.headers for name in canonical_path.METHOD_OVERRIDES):
             raise BadRequest("Method override headers are not accepted.", reason="method_override")
+        if request.path in self.metadata_paths:
+            canonical_path.check(request.path, raw_target=raw_target)
+            return
         segments = canonical_segments(request.path, prefix=self.prefix, raw_target=raw_target)
         if request.mimetype in (*JSON_TYPES, PATCH_TYPE) and not export_operation(segments):
             request.max_content_length = self._max_body_bytes

@@ -88,3 +88,9 @@ class FhirSettings(BaseSettings):
     def base_path(self) -> str:
         """The path of the base URL, for example `/fhir`; "" for the root."""
         return urlsplit(self.fhir_base_url).path
+
+    @property
+    def metadata_paths(self) -> tuple[str, ...]:
+        """Where the CapabilityStatement is: `[base]/metadata`, beside a base like `/v1/fhir` `/v1/metadata` too."""
+        beside = self.base_path.rpartition("/")[0]
+        return (f"{self.base_path}/metadata", *([f"{beside}/metadata"] if beside else []))

@@ -12,6 +12,29 @@ from authserver.fhir.validation.validator import Validator
 from tests.fhir.builders import BASE, TOKEN_ENDPOINT, bearer, make_app, send
 
 
+@pytest.mark.parametrize(
+    ("base", "paths"),
+    [
+        (
+            "https://fhir.example/v1/fhir",
+            {"/v1/fhir/metadata": 200, "/v1/metadata": 200, "/v1/%6detadata": 400, "/metadata": 400},
+        ),
+        ("https://fhir.example/fhir", {"/fhir/metadata": 200, "/metadata": 400}),
+        ("https://fhir.example", {"/metadata": 200}),
+    ],
+)
+def test_the_statement_is_beside_a_base_below_a_version_too(
+    sqlite_store: SqlStore, definitions: Definitions, base: str, paths: dict[str, int]
+) -> None:
+    """Row B13: `GET /v1/metadata` where the base is `/v1/fhir`, and both say the same."""
+    client = make_app(sqlite_store, definitions, fhir_base_url=base).test_client()
+
+    answers = {path: client.get(path) for path in paths}
+
+    assert {path: answer.status_code for path, answer in answers.items()} == paths
+    assert len({answer.data for answer in answers.values() if answer.status_code == 200}) == 1
+
+
 def test_the_statement_needs_no_token_and_names_the_token_endpoint(
     sqlite_store: SqlStore, definitions: Definitions
 ) -> None:
