@@ -12,6 +12,7 @@ from freezegun import freeze_time
 
 from authserver import clock
 from authserver.app import Parts, Services, build_services, create_app, direct_endpoints
+from authserver.protocol import scopes
 from authserver.services.limits import LimitRules, Limits
 from authserver.services.registration import ensure_root
 from authserver.web.direct import DirectEndpoint, DirectRequest
@@ -99,6 +100,22 @@ def test_a_client_that_is_refused_for_its_rate_uses_up_no_assertion(opened: Open
     claimed = used("one", _jti(assertion))
 
     assert (first[0], refused, claimed) == (200, (429, "1"), False)
+
+
+def test_a_caller_that_is_refused_for_its_rate_uses_up_no_assertion(opened: Open) -> None:
+    """X54: an assertion proves callers of introspection too."""
+    limited = opened(client_rate=1)
+    registered = limited.services.registration.put
+    asking = client_resource(**inline_keys(key("ES384", "one")), scope=[scopes.INTROSPECT])
+    registered("Client", "one", asking, actor="test", now=clock.now_microseconds())
+    registered("AccessPolicy", "one", {"engine": "allow"}, actor="test", now=clock.now_microseconds())
+    assertions = [make_assertion(key("ES384", "one"), now=clock.now(), client_id="one") for _ in range(2)]
+    used = limited.services.issuance.authentication.replay_guard.was_claimed
+
+    answers = [limited.post(INTROSPECT, {**token_form(one), "token": "made up"}) for one in assertions]
+
+    assert [status for status, _ in answers] == [200, 429]
+    assert [used("one", _jti(one)) for one in assertions] == [True, False]
 
 
 def _jti(assertion: str) -> str:
