@@ -148,6 +148,7 @@ def writing_tokens() -> dict[str, Mapping[str, Any]]:
         "all": "system/*.cruds",
         "create": "system/Observation.c",
         "create-read": "system/Observation.cr system/Patient.r",
+        "create-read-final": "system/Observation.c system/Observation.r?status=final system/Patient.r",
         "final": "system/Observation.cruds?status=final system/Patient.rs",
         "no-read": "system/Observation.cud system/Patient.r",
         "update": "system/Observation.u system/Observation.s system/Patient.r",

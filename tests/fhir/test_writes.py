@@ -81,6 +81,15 @@ def test_without_a_tenant_there_is_no_tag(api: FlaskClient) -> None:
     assert "tag" not in body["meta"]
 
 
+def test_a_body_is_shown_as_far_as_the_letter_r_reaches(api: FlaskClient) -> None:
+    """Threat H18: what a token may create is not all that it may read."""
+    seen = send(api, "POST", "Observation", _new(status="final"), token="create-read-final")
+    hidden = send(api, "POST", "Observation", _new(status="amended"), token="create-read-final")
+
+    assert (seen.status_code, seen.get_json()["status"]) == (201, "final")
+    assert (hidden.status_code, hidden.data) == (201, b"")
+
+
 @ON_SQLITE
 def test_a_contained_resource_keeps_no_reserved_tag(api: FlaskClient) -> None:
     """Threat H05."""

@@ -730,7 +730,8 @@ MUTANTS: list[Mutant] = [
     *_of(
         "fhir/interactions/performer.py",
         "tests/fhir/test_writes.py",
-        ("bodies are shown to who may not read", "H18", "shows_body=bool(readable))", "shows_body=True)"),
+        ("bodies are shown to who may not read", "H18", "stored, shows_body=False)", "stored, shows_body=True)"),
+        ("bodies are shown beyond the letter's reach", "H18", "shows_body=bool(readable))", "shows_body=True)"),
         (
             "a conditional update overwrites by name",
             "H07",

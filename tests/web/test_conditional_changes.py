@@ -310,9 +310,9 @@ def test_what_is_no_patch_is_refused(server: Server, body: object) -> None:
 
 
 def test_a_patch_cannot_grow_without_bound(server: Server) -> None:
-    """`copy` doubles; a hundred of them would fill any memory."""
+    """`copy` doubles: a few of them would fill any memory."""
     server.put_client(details={"a": "x" * 1_000})
-    doubling = [{"op": "copy", "from": "/details", "path": f"/details/{name}"} for name in range(100)]
+    doubling = [{"op": "copy", "from": "/details", "path": f"/details/{name}"} for name in range(12)]
 
     response = patch(server, *doubling)
 
