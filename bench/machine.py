@@ -23,6 +23,7 @@ def described() -> dict[str, str]:
         "SQLite": sqlite3.sqlite_version,
         "PostgreSQL": _version("postgres", "--version"),
         "node": _version("node", "--version"),
+        "Glewlwyd": _version("glewlwyd", "--version"),
     }
 
 
