@@ -22,7 +22,8 @@ from authserver.cli.demo_server import free_port
 from bench.bodies import SCOPE, BenchKey
 from bench.servers import RESOURCE_SERVER, SECRET, Server, client_of, running
 
-NAME = "Glewlwyd, SQLite"
+NAME = "Glewlwyd, SQLite, write-ahead log"
+AS_INSTALLED = "Glewlwyd, SQLite as installed"
 SCHEMA = Path("/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3")
 MODULES = Path("/usr/lib/glewlwyd")
 ADMINISTRATOR = ("admin", "password")
@@ -40,15 +41,18 @@ def is_installed(schema: Path = SCHEMA) -> bool:
 
 
 @contextmanager
-def glewlwyd(folder: Path, keys: Sequence[BenchKey], *, name: str = NAME, used_jtis: int = 0) -> Iterator[Server]:
+def glewlwyd(
+    folder: Path, keys: Sequence[BenchKey], *, name: str = NAME, used_jtis: int = 0, write_ahead_log: bool = True
+) -> Iterator[Server]:
     """Run Glewlwyd on SQLite in the folder, with so many used assertions in its database already.
 
+    Without `write_ahead_log` the database is as the package's installation makes it, else as a careful operator would.
     Raises RuntimeError when it does not come up, or refuses its configuration.
     """
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     folder.mkdir(exist_ok=True)
-    prepare(folder / "glewlwyd.db", used_jtis=used_jtis)
+    prepare(folder / "glewlwyd.db", used_jtis=used_jtis, write_ahead_log=write_ahead_log)
     (folder / "glewlwyd.conf").write_text(configuration(port, database=folder / "glewlwyd.db"))
     command = ["glewlwyd", "--config-file", str(folder / "glewlwyd.conf")]
     with running(command, folder, {}, core=0, url=f"{base}/config") as (process, _):
@@ -83,14 +87,11 @@ def configuration(port: int, *, database: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def prepare(database: Path, *, used_jtis: int, schema: Path = SCHEMA) -> None:
-    """Make its database of the package's schema, with so many used assertions.
-
-    With a write-ahead log, as a careful operator would: without one it gives a fraction of the tokens.
-    """
+def prepare(database: Path, *, used_jtis: int, write_ahead_log: bool, schema: Path = SCHEMA) -> None:
+    """Make its database of the package's schema, with so many used assertions; the kind of log stays with the file."""
     rows = (("oidc", client_of("RS384"), "127.0.0.1", secrets.token_urlsafe(32)) for _ in range(used_jtis))
     with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_mode = {'WAL' if write_ahead_log else 'DELETE'}")
         connection.executescript(schema.read_text())
         connection.executemany(
             # "cient" is the schema's own spelling.

@@ -115,16 +115,21 @@ def test_nobody_is_told_about_tokens_without_proof(peer: Server, keys: list[Benc
 
 
 @installed
-def test_the_database_holds_the_asked_number_of_used_assertions(folder: Path) -> None:
-    glewlwyd.prepare(folder / "used.db", used_jtis=3)
+@pytest.mark.parametrize(("write_ahead_log", "mode"), [(True, "wal"), (False, "delete")])
+def test_the_database_has_its_kind_of_log_and_the_asked_number_of_used_assertions(
+    folder: Path, write_ahead_log: bool, mode: str
+) -> None:
+    database = folder / f"{mode}.db"
 
-    with closing(sqlite3.connect(folder / "used.db")) as connection:
+    glewlwyd.prepare(database, used_jtis=3, write_ahead_log=write_ahead_log)
+
+    with closing(sqlite3.connect(database)) as connection:
         counted = connection.execute(
             "SELECT gpoctr_plugin_name, gpoctr_cient_id, count(DISTINCT gpoctr_jti_hash)"
             " FROM gpo_client_token_request GROUP BY 1, 2"
         ).fetchall()
-        mode = connection.execute("PRAGMA journal_mode").fetchone()
-    assert (counted, mode) == ([("oidc", "bench-rs384", 3)], ("wal",))
+        found = connection.execute("PRAGMA journal_mode").fetchone()
+    assert (counted, found) == ([("oidc", "bench-rs384", 3)], (mode,))
 
 
 def test_the_configuration_names_the_loopback_the_port_and_the_database() -> None:
@@ -174,7 +179,8 @@ def test_the_bench_starts_it_for_a_table_of_the_slower_peers_alone(folder: Path)
         found = [[server.name for server in servers] for servers in (first, second, none)]
         folders = {server.folder for server in (*first, *second)}
 
-    assert (found, len(folders)) == ([["Glewlwyd, SQLite"], ["Glewlwyd, SQLite"], []], 2)
+    both = ["Glewlwyd, SQLite, write-ahead log", "Glewlwyd, SQLite as installed"]
+    assert (found, len(folders)) == ([both, both, []], 4)
 
 
 def test_a_server_with_an_access_token_asks_by_it_and_one_without_by_its_secret(tmp_path: Path) -> None:
