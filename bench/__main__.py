@@ -2,8 +2,9 @@
 
     python -m bench [--seconds N] [--rounds N] [--only PART]... [--write PAGE]
 
-PART is one of: floors, tokens, introspection, audit, postgresql, growth, process. Needs wrk; node, npm and PostgreSQL
-are used where they are. The server has core 0, the driver core 1; everything listens on the loopback alone.
+PART is one of: floors, tokens, introspection, audit, postgresql, growth, process. Needs wrk; node, npm, Glewlwyd
+and PostgreSQL are used where they are. The server has core 0, the driver core 1; everything listens on the loopback
+alone.
 """
 
 import argparse
@@ -11,11 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import floors, growth, machine, servers
+from bench import floors, glewlwyd, growth, machine, servers
 from bench.bodies import BenchKey, new_key
 from bench.report import Report
 from bench.runs import Settings, asking_for_tokens, new_introspection, repeating_introspection, take_turns
@@ -26,7 +27,11 @@ Part = Callable[["Bench"], None]
 RATE, PEER_RATE, SLOW_RATE = 6_000.0, 4_500.0, 800.0
 """Requests a second that files are made for at first; what a run shows then decides."""
 
+PEER_CONNECTIONS = (8, 16)
+"""With how many connections the slower peers are measured."""
+
 CLIENTS, JTIS, STARTS = 100_000, 1_000_000, 7
+GLEWLWYD_JTIS = 100_000
 
 
 class Bench:
@@ -57,6 +62,22 @@ class Bench:
             found.append(stack.enter_context(servers.authlib_on_flask(self.folder("authlib"), self.keys)))
             yield found
 
+    @contextmanager
+    def fresh(self, connections: int) -> Iterator[list[Server]]:
+        """Run the peer that each assertion makes slower, anew for a table with so many connections; [] without it.
+
+        Twice: first with a write-ahead log, then as it is installed.
+        """
+        if connections not in PEER_CONNECTIONS or not glewlwyd.is_installed():
+            yield []
+            return
+        tuned = glewlwyd.glewlwyd(self.folder("glewlwyd"), self.keys)
+        installed = glewlwyd.glewlwyd(
+            self.folder("glewlwyd"), self.keys, name=glewlwyd.AS_INSTALLED, write_ahead_log=False
+        )
+        with tuned as first, installed as second:
+            yield [first, second]
+
 
 def floor(bench: Bench) -> None:
     """Measure the pieces of work that nobody can do without."""
@@ -68,16 +89,25 @@ def floor(bench: Bench) -> None:
 
 def tokens(bench: Bench) -> None:
     """Token requests on SQLite, beside the peers."""
-    settings = bench.settings
     with servers.ours(bench.folder("ours"), bench.keys) as own, bench.peers(tokens="jwt") as peers:
         for key in bench.keys:
             for connections in (1, 8, 16, 64):
-                contenders = [asking_for_tokens(own, key, settings=settings, expected=RATE)]
-                for peer in peers if connections in (8, 16) else peers[:1]:
-                    rate = PEER_RATE if "node" in peer.name else SLOW_RATE
-                    contenders.append(asking_for_tokens(peer, key, settings=settings, expected=rate))
-                found = take_turns(contenders, connections=connections, settings=settings)
-                bench.report.contest(f"Tokens, {key.algorithm} clients, {connections} connections", found)
+                _tokens(bench, own, peers, key=key, connections=connections)
+
+
+def _tokens(bench: Bench, own: Server, peers: Sequence[Server], *, key: BenchKey, connections: int) -> None:
+    settings = bench.settings
+    with bench.fresh(connections) as fresh:
+        contenders = [asking_for_tokens(own, key, settings=settings, expected=RATE)]
+        asked = [*(peers if connections in PEER_CONNECTIONS else peers[:1]), *fresh]
+        for peer in asked:
+            rate = PEER_RATE if "node" in peer.name else SLOW_RATE
+            contenders.append(asking_for_tokens(peer, key, settings=settings, expected=rate))
+        found = take_turns(contenders, connections=connections, settings=settings)
+        bench.report.contest(f"Tokens, {key.algorithm} clients, {connections} connections", found)
+        if key is bench.rs384 and connections == PEER_CONNECTIONS[-1]:
+            rows = [[one.name, _memory(machine.memory_mib(one.processes[-1]))] for one in (own, *asked)]
+            bench.report.table("Memory after it: resident, its own, MiB", ["", ""], rows)
 
 
 def introspection(bench: Bench) -> None:
@@ -85,8 +115,10 @@ def introspection(bench: Bench) -> None:
     settings, key = bench.settings, bench.rs384
     with servers.ours(bench.folder("ours"), bench.keys) as own, bench.peers(tokens="opaque") as peers:
         for connections in (1, 8, 16, 64):
-            contenders = [repeating_introspection(server, key, settings=settings) for server in (own, *peers)]
-            found = take_turns(contenders, connections=connections, settings=settings)
+            with bench.fresh(connections) as fresh:
+                asked = (own, *peers, *fresh[:1])  # which does not write here
+                contenders = [repeating_introspection(server, key, settings=settings) for server in asked]
+                found = take_turns(contenders, connections=connections, settings=settings)
             bench.report.contest(f"Introspection of 100 tokens over and over, {connections} connections", found)
         short = Settings(1, settings.rounds, settings.folder)
         rates = zip((own, *peers), (9_000.0, 9_000.0, 2_000.0), strict=False)
@@ -161,6 +193,21 @@ def grown(bench: Bench) -> None:
         contenders.append(asking_for_tokens(running[2], key, settings=settings, expected=RATE, clients=names))
         found = take_turns(contenders, connections=16, settings=settings)
     bench.report.contest("Growth: tokens on SQLite, RS384 clients, 16 connections", found)
+    if glewlwyd.is_installed():
+        _grown_glewlwyd(bench)
+
+
+def _grown_glewlwyd(bench: Bench) -> None:
+    settings, key = bench.settings, bench.rs384
+    with ExitStack() as stack:
+        contenders = []
+        for jtis, held in ((0, "empty"), (GLEWLWYD_JTIS, f"{GLEWLWYD_JTIS:,} jtis")):
+            name = f"{glewlwyd.NAME}, {held}"
+            peer = glewlwyd.glewlwyd(bench.folder("glewlwyd"), bench.keys, name=name, used_jtis=jtis)
+            running = stack.enter_context(peer)
+            contenders.append(asking_for_tokens(running, key, settings=settings, expected=SLOW_RATE))
+        found = take_turns(contenders, connections=16, settings=settings)
+    bench.report.contest("Growth of a peer: tokens, RS384 clients, 16 connections", found)
 
 
 def process(bench: Bench) -> None:
@@ -213,6 +260,8 @@ def main() -> int:
     if shutil.which("wrk") is None:
         sys.stderr.write("The bench needs wrk: install it as a system package.\n")
         return 2
+    if not glewlwyd.is_installed():
+        sys.stderr.write("Glewlwyd is left out: Debian's package glewlwyd is not installed.\n")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Bench(Settings(options.seconds, options.rounds, Path(folder)))
         bench.report.facts("Machine", machine.described() | {"code": _commit()})

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import sysconfig
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.backends.openssl.backend import backend
@@ -23,6 +24,7 @@ def described() -> dict[str, str]:
         "SQLite": sqlite3.sqlite_version,
         "PostgreSQL": _version("postgres", "--version"),
         "node": _version("node", "--version"),
+        "Glewlwyd": _version("glewlwyd", "--version"),
     }
 
 
@@ -74,11 +76,12 @@ def memory_mib(process: int) -> tuple[float, float]:
     return sizes["Rss"] / 1024, (sizes["Private_Clean"] + sizes["Private_Dirty"]) / 1024
 
 
-def children(process: int) -> list[int]:
-    """Return the processes that a process started and that still run."""
+def children(process: int, *, proc: Path = Path("/proc")) -> list[int]:
+    """Return the processes that a process started and that still run; a thread that ends meanwhile has none."""
     found = []
-    for task in Path(f"/proc/{process}/task").iterdir():
-        found += [int(number) for number in (task / "children").read_text().split()]
+    for task in (proc / str(process) / "task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(number) for number in (task / "children").read_text().split()]
     return sorted(found)
 
 

@@ -40,6 +40,7 @@ class Server:
     folder: Path
     root_secret: str = field(default="", repr=False)
     started_after: float = 0.0
+    bearer: str = field(default="", repr=False)
 
     @property
     def processes(self) -> list[int]:
@@ -48,7 +49,9 @@ class Server:
 
     @property
     def authorization(self) -> str:
-        """The Authorization header of the resource server that asks about tokens."""
+        """The Authorization header of the resource server that asks about tokens: its access token, else its secret."""
+        if self.bearer:
+            return f"Bearer {self.bearer}"
         return "Basic " + base64.b64encode(f"{RESOURCE_SERVER}:{SECRET}".encode()).decode()
 
 
@@ -96,7 +99,7 @@ def ours(
     command = [sys.executable, "-m", "authserver.cli", "serve", *part, "--dev", "--port", str(port)]
     command += ["--workers", str(workers)] if workers > 1 else []
     folder.mkdir(exist_ok=True)
-    with _running(command, folder, settings, core=0 if workers == 1 else None, url=f"{base}/readyz") as (
+    with running(command, folder, settings, core=0 if workers == 1 else None, url=f"{base}/readyz") as (
         process,
         seconds,
     ):
@@ -146,7 +149,7 @@ def oidc_provider(folder: Path, keys: Sequence[BenchKey], *, tokens: str, instal
     (folder / "keys.json").write_text(json.dumps([key.jwk for key in keys]))
     shutil.copy(PEERS / "oidc_provider.mjs", installed)
     command = ["node", str(installed / "oidc_provider.mjs"), str(port), str(folder / "keys.json"), tokens, SECRET]
-    with _running(command, folder, {}, core=0, url=f"{base}/.well-known/openid-configuration") as (process, _):
+    with running(command, folder, {}, core=0, url=f"{base}/.well-known/openid-configuration") as (process, _):
         urls = (f"{base}/token", f"{base}/token/introspection", base)
         yield Server(f"node-oidc-provider, {tokens}, in memory", base, *urls, process, folder)
 
@@ -166,7 +169,7 @@ def authlib_on_flask(folder: Path, keys: Sequence[BenchKey]) -> Iterator[Server]
     }
     command = [sys.executable, "-m", "gunicorn", "--chdir", str(PEERS), "--bind", f"127.0.0.1:{port}"]
     command += ["--worker-class", "gthread", "--threads", "8", "--keep-alive", "60", "authlib_flask:application"]
-    with _running(command, folder, settings, core=0, url=f"{base}/healthz") as (process, _):
+    with running(command, folder, settings, core=0, url=f"{base}/healthz") as (process, _):
         urls = (f"{base}/oauth/token", f"{base}/oauth/introspect", f"{base}/oauth/token")
         yield Server("Authlib on Flask, SQLite, gunicorn", base, *urls, process, folder)
 
@@ -186,14 +189,18 @@ def fhir_alone(folder: Path, authorizing: Server, *, settings: Mapping[str, str]
     }
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "authserver.cli", "serve", "fhir", "--dev", "--port", str(port)]
-    with _running(command, folder, own, core=0, url=f"{base}/readyz") as (process, _):
+    with running(command, folder, own, core=0, url=f"{base}/readyz") as (process, _):
         yield Server("the FHIR layer alone", base, *("", "", base), process, folder)
 
 
 @contextmanager
-def _running(
+def running(
     command: list[str], folder: Path, settings: Mapping[str, str], *, core: int | None, url: str
 ) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
+    """Run a server in its folder until the block ends; give the process, and the seconds until `url` answered 200.
+
+    Raises RuntimeError when it does not.
+    """
     # Compiled files are kept as after an installation, where the second start finds them.
     unwanted = ("AUTHSERVER_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}

@@ -13,7 +13,7 @@ from authserver.protocol import client as client_protocol
 from authserver.protocol.client import ClientRules
 from bench import growth
 from bench.bodies import new_key
-from bench.machine import median
+from bench.machine import children, median
 from bench.report import BEGIN, END, Report
 from bench.runs import Series, rotated
 from bench.wrk import Load
@@ -92,3 +92,13 @@ def test_a_grown_registry_is_one_that_the_server_reads(tmp_path: Path) -> None:
 
     assert [client.id for client in compiled] == names
     assert (linked, jtis) == ([[name] for name in names], 7)
+
+
+def test_children_are_those_of_all_threads_but_of_one_that_has_ended(tmp_path: Path) -> None:
+    """A server with a thread for each connection ends some while they are listed."""
+    for thread, started in (("7", "30 10\n"), ("8", "20\n")):
+        (tmp_path / "7" / "task" / thread).mkdir(parents=True)
+        (tmp_path / "7" / "task" / thread / "children").write_text(started)
+    (tmp_path / "7" / "task" / "9").mkdir()
+
+    assert children(7, proc=tmp_path) == [10, 20, 30]
