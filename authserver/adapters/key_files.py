@@ -74,7 +74,7 @@ class KeyFiles:
         header, payload = self._headers.get((key.kid, typ)) or self._header(key, typ), orjson.dumps(claims)
         signing_input = f"{header}.{jose.encode_segment(payload)}"
         token = f"{signing_input}.{jose.encode_segment(key.sign(signing_input.encode('ascii')))}"
-        verified.add(token, payload, typ=typ)
+        verified.add(token, typ=typ)
         return token
 
     def verify(self, token: str, *, typ: str) -> Mapping[str, Any] | None:
@@ -84,17 +84,16 @@ class KeyFiles:
         """
         self._present()
         folder, verified = self._verified  # both at once: what former keys verified is not known to these
-        known = verified.get(token, typ=typ)
-        if known is not None:
+        if verified.knows(token, typ=typ):
             # Written here or read strictly before: it has one reading.
-            claims: Mapping[str, Any] = orjson.loads(known)
+            claims: Mapping[str, Any] = orjson.loads(jose.decode_segment(token.split(".")[1]))
             return claims
         try:
             payload = _verified(token, folder, typ=typ)
             claims = jose.read_claims(payload)
         except InvalidJws:
             return None
-        verified.add(token, payload, typ=typ)
+        verified.add(token, typ=typ)
         return claims
 
     def key_set(self) -> object:

@@ -13,29 +13,29 @@ MAX_TOKENS = 20_000
 
 
 class VerifiedTokens:
-    """Payloads by the SHA-256 of the token that they are of. Safe for use by several threads."""
+    """The SHA-256 of each such token; what it says is in the token. Safe for use by several threads."""
 
     def __init__(self, *, size: int = MAX_TOKENS) -> None:
         self._size = size
-        self._payloads: OrderedDict[bytes, bytes] = OrderedDict()
+        self._names: OrderedDict[bytes, None] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, token: str, *, typ: str) -> bytes | None:
-        """Return the payload of a token of this `typ` whose signature is known to be right."""
+    def knows(self, token: str, *, typ: str) -> bool:
+        """Say whether the token's signature is known to be right, and the token of this `typ`."""
         name = _name(token, typ)
         with self._lock:
-            payload = self._payloads.get(name)
-            if payload is not None:
-                self._payloads.move_to_end(name)
-            return payload
+            known = name in self._names
+            if known:
+                self._names.move_to_end(name)
+            return known
 
-    def add(self, token: str, payload: bytes, *, typ: str) -> None:
-        """Remember a token that was signed here or verified."""
+    def add(self, token: str, *, typ: str) -> None:
+        """Remember a token that was signed here, or verified and read."""
         name = _name(token, typ)
         with self._lock:
-            self._payloads[name] = payload
-            while len(self._payloads) > self._size:
-                self._payloads.popitem(last=False)
+            self._names[name] = None
+            while len(self._names) > self._size:
+                self._names.popitem(last=False)
 
 
 def _name(token: str, typ: str) -> bytes:
