@@ -83,7 +83,10 @@ class LiveTokens:
         if _JTI.fullmatch(jti) is None:
             raise BadRequest("A jti is a text of 1 to 256 visible ASCII characters.")
         stored = self._registered(registration, client_id)
-        query = AuditQuery(agent=client_id, events=_ISSUED, jti=jti, tenant=registration.tenant, count=1)
+        since, beyond = self._window(now)
+        query = AuditQuery(
+            agent=client_id, events=_ISSUED, jti=jti, tenant=registration.tenant, since=since, beyond=beyond, count=1
+        )
         issued = self.store.search(query)
         if not issued:
             raise NotFound("This client has no such token.", detail=f"{client_id}: no record of the token")
@@ -118,8 +121,7 @@ class LiveTokens:
 
     def _issued(self, client_id: str, tenant: str | None, *, after: int | None, now: int) -> Iterator[FoundRecord]:
         """Yield the records of tokens that may have time left, newest first."""
-        oldest = (now - self.longest) * MICROSECONDS
-        beyond = self.store.last_before(oldest - DISORDER * MICROSECONDS)
+        oldest, beyond = self._window(now)
         while True:
             query = AuditQuery(
                 agent=client_id, events=_ISSUED, since=oldest, beyond=beyond, after=after, count=MAX_COUNT
@@ -129,6 +131,11 @@ class LiveTokens:
             if len(page) < MAX_COUNT:
                 return
             after = page[-1].sequence
+
+    def _window(self, now: int) -> tuple[int, int]:
+        """Return since when tokens may have time left, and behind which record all of theirs are."""
+        oldest = (now - self.longest) * MICROSECONDS
+        return oldest, self.store.last_before(oldest - DISORDER * MICROSECONDS)
 
     def _is_alive(self, stored: StoredResource, said: Mapping[str, Any], now: int) -> bool:
         facts = said["facts"]

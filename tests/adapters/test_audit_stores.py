@@ -119,13 +119,10 @@ def test_the_last_record_of_before_a_moment_is_found(stores: Stores, seconds: in
 
 
 def test_a_token_is_found_by_index_among_many(sql_stores: SqlStores) -> None:
-    """Row X5: neither its record by the jti nor the live ones of its client are looked for one by one."""
-    wanted = "SELECT sequence FROM audit_event WHERE jti = '1.a'"
+    """Row X5: the live tokens of a client, and one by its jti, are looked for among what the client had lately."""
     live = "SELECT sequence FROM audit_event WHERE agent = 'a' AND sequence > 7 ORDER BY sequence DESC LIMIT 9"
 
-    plans = [plan(sql_stores, statement) for statement in (wanted, live)]
-
-    assert ["ix_audit_event_jti" in plans[0], "ix_audit_event_agent" in plans[1]] == [True, True]
+    assert "ix_audit_event_agent" in plan(sql_stores, live)
 
 
 def plan(stores: SqlStores, statement: str) -> str:

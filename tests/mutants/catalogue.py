@@ -1759,10 +1759,10 @@ MUTANTS: list[Mutant] = [
         (
             "another client's token ended",
             "G01",
-            "query = AuditQuery(agent=client_id, events",
-            "query = AuditQuery(events",
+            "            agent=client_id, events=_ISSUED, jti=jti,",
+            "            events=_ISSUED, jti=jti,",
         ),
-        ("a former tenant's token ended", "G15", "jti=jti, tenant=registration.tenant, count", "jti=jti, count"),
+        ("a former tenant's token ended", "G15", "jti=jti, tenant=registration.tenant, since", "jti=jti, since"),
         ("a former tenant's tokens shown", "G15", 'if tenant in (None, found.said["tenant"])', "if True"),
         ("tokens of a disabled client", "X5", 'stored.body.get("active") is not False', "True"),
         ("expired tokens as live ones", "X5", 'and now < facts["exp"]', "and True"),

@@ -21,13 +21,6 @@ Index(
     sqlite_where=text("tenant IS NOT NULL"),
     postgresql_where=text("tenant IS NOT NULL"),
 )
-Index(
-    "ix_audit_event_jti",
-    audit_event.c.jti,
-    audit_event.c.sequence,
-    sqlite_where=text("jti IS NOT NULL"),
-    postgresql_where=text("jti IS NOT NULL"),
-)
 
 COMPLETE = metadata
 """The tables with all of their indexes."""

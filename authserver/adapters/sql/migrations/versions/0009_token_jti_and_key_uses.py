@@ -23,9 +23,6 @@ def upgrade() -> None:
     dialect = op.get_bind().dialect.name
     where = f"{_ABOUT_TOKENS}{_IS_JSON[dialect]}"
     op.execute(f"UPDATE audit_event SET jti = {_JTI[dialect]} WHERE {where}")  # noqa: S608 -- constants
-    given = sa.text("jti IS NOT NULL")
-    columns = ["jti", "sequence"]
-    op.create_index("ix_audit_event_jti", "audit_event", columns, sqlite_where=given, postgresql_where=given)
     op.create_table(
         "client_key_use",
         sa.Column("id", by_code_point, nullable=False),
@@ -38,5 +35,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop both; the records themselves say the jti."""
     op.drop_table("client_key_use")
-    op.drop_index("ix_audit_event_jti", "audit_event")
     op.drop_column("audit_event", "jti")
