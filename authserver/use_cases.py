@@ -83,18 +83,13 @@ def build_services(settings: Settings, parts: Parts, *, meter: Meter | None = No
         validation=Validation(authentication.jwks_source, policy_advice=policy_lint.warnings),
         key_health=KeyHealth(authentication.jwks_source, parts.jwks_watch, key_uses),
         client_key_uses=key_uses,
-        live_tokens=_live_tokens(settings, parts, audit.trail, revocations=revocations),
+        live_tokens=LiveTokens(stores.audit, audit.trail, introspection, settings.max_token_lifetime),
         policy_trial=PolicyTrial(registry, rules, settings.forward_fhir_bases),
         decisions=decisions,
         access_evaluation=_access_evaluation(settings, introspection),
         audit=audit,
         at_hand=_at_hand(issuance, authorization, registry=registry, revocations=revocations, changes=stores.changes),
     )
-
-
-def _live_tokens(settings: Settings, parts: Parts, trail: AuditTrail, *, revocations: KeptRevocations) -> LiveTokens:
-    store, longest = parts.stores.audit, settings.max_token_lifetime
-    return LiveTokens(store, trail, revocations, parts.audit_log, longest=longest)
 
 
 def _access_evaluation(settings: Settings, introspection: TokenIntrospection) -> AccessEvaluation:

@@ -1,7 +1,6 @@
 """Which access tokens of a client are alive, and the end of one of them (row X5).
 
-A token has no row of its own; the audit has a record of each that was issued. What is alive is decided by the rules of
-introspection: not expired, of the client's present token generation, not revoked by itself, the client active.
+A token has no row of its own; the audit has a record of each that was issued. Introspection decides what is alive.
 """
 
 import re
@@ -16,8 +15,9 @@ from authserver.protocol.client import Client
 from authserver.protocol.instants import instant
 from authserver.protocol.source_address import UNKNOWN
 from authserver.services.audit_trail import AuditStore, AuditTrail
-from authserver.services.ports import CLIENT, AuditLog, RevocationList, StoredResource
+from authserver.services.ports import CLIENT
 from authserver.services.registration import Registration
+from authserver.services.token_introspection import ActiveToken, TokenIntrospection
 
 DEFAULT_COUNT, MAX_COUNT = 50, 200
 _JTI = re.compile(r"[!-~]{1,256}")
@@ -44,8 +44,7 @@ class LiveTokens:
 
     store: AuditStore
     audit: AuditTrail
-    revocations: RevocationList
-    audit_log: AuditLog
+    introspection: TokenIntrospection
     longest: int
 
     def of_client(
@@ -62,7 +61,7 @@ class LiveTokens:
 
         That they were looked at is recorded. Raises NotFound, AuditOff, Unavailable. `now` in epoch seconds.
         """
-        stored = self._registered(registration, client_id)
+        self._require_registered(registration, client_id)
         asked = AuditRecord(
             "audit_read",
             now * MICROSECONDS,
@@ -71,18 +70,19 @@ class LiveTokens:
             facts={"query": f"{CLIENT}/{client_id}/$tokens"},
         )
         self.audit.record(asked)
-        tokens, following = self._page(stored, registration.tenant, count=count, after=after, now=now)
+        tokens, following = self._page(client_id, registration.tenant, count=count, after=after, now=now)
         shown = [_shown(found.said) for found in tokens]
         return {"client": client_id, "server_time": instant(now * MICROSECONDS), "tokens": shown, "next": following}
 
-    def revoke(self, registration: Registration, client_id: str, jti: str, *, actor: str, now: int) -> bool:
+    def revoke(self, registration: Registration, client_id: str, jti: str, *, caller: Client, now: int) -> bool:
         """End the one token of the client with this jti; return whether it was alive. `now` in epoch seconds.
 
-        Raises NotFound when the client has no such token, AuditOff, BadRequest for what is no jti, Unavailable.
+        Raises NotFound when none of the client's tokens that may have time left has it, AuditOff, BadRequest for what
+        is no jti, Unavailable.
         """
         if _JTI.fullmatch(jti) is None:
             raise BadRequest("A jti is a text of 1 to 256 visible ASCII characters.")
-        stored = self._registered(registration, client_id)
+        self._require_registered(registration, client_id)
         since, beyond = self._window(now)
         query = AuditQuery(
             agent=client_id, events=_ISSUED, jti=jti, tenant=registration.tenant, since=since, beyond=beyond, count=1
@@ -90,32 +90,27 @@ class LiveTokens:
         issued = self.store.search(query)
         if not issued:
             raise NotFound("This client has no such token.", detail=f"{client_id}: no record of the token")
-        if not self._is_alive(stored, issued[0].said, now):
-            return False
-        of, tenant = f"{CLIENT}/{client_id}", stored.body.get("tenant")
-        at, facts = now * MICROSECONDS, {"jti": jti}
-        made = AuditRecord("token_revoked", at, agent=actor, entity=of, tenant=tenant, facts=facts)
-        self.revocations.revoke(jti, until=issued[0].said["facts"]["exp"], audit=self.audit.optional(made))
-        self.audit_log.record("token_revoked", client_id=client_id, jti=jti)
-        return True
+        active = self._alive(issued[0].said, now)
+        if active is not None:
+            self.introspection.end(active, caller=caller, now=now)
+        return active is not None
 
-    def _registered(self, registration: Registration, client_id: str) -> StoredResource:
-        stored = registration.get(CLIENT, client_id)
+    def _require_registered(self, registration: Registration, client_id: str) -> None:
+        registration.get(CLIENT, client_id)
         if not self.audit.is_on:
             raise AuditOff
-        return stored
 
     def _page(
-        self, stored: StoredResource, tenant: str | None, *, count: int, after: int | None, now: int
+        self, client_id: str, tenant: str | None, *, count: int, after: int | None, now: int
     ) -> tuple[list[FoundRecord], int | None]:
         """Return at most `count` records of live tokens, and behind which record the next page begins, if any."""
         alive: list[FoundRecord] = []
         looked_at = 0
-        for found in self._issued(stored.id, tenant, after=after, now=now):
+        for found in self._issued(client_id, tenant, after=after, now=now):
             if len(alive) == count or looked_at == MAX_LOOKED_AT:
                 return alive, after
             after, looked_at = found.sequence, looked_at + 1
-            if self._is_alive(stored, found.said, now):
+            if self._alive(found.said, now) is not None:
                 alive.append(found)
         return alive, None
 
@@ -137,14 +132,10 @@ class LiveTokens:
         oldest = (now - self.longest) * MICROSECONDS
         return oldest, self.store.last_before(oldest - DISORDER * MICROSECONDS)
 
-    def _is_alive(self, stored: StoredResource, said: Mapping[str, Any], now: int) -> bool:
-        facts = said["facts"]
-        return (
-            stored.body.get("active") is not False
-            and now < facts["exp"]
-            and facts["jti"].startswith(f"{stored.token_generation}.")
-            and not self.revocations.is_revoked(facts["jti"], expires_at=facts["exp"])
-        )
+    def _alive(self, said: Mapping[str, Any], now: int) -> ActiveToken | None:
+        """Return the token that a record of its issue tells of, when it is active."""
+        claims = {**said["facts"], "iss": self.introspection.issuer, "client_id": said["agent"]}
+        return self.introspection.of_claims(claims, now=now)
 
 
 def _shown(said: Mapping[str, Any]) -> dict[str, Any]:

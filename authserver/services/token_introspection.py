@@ -53,7 +53,7 @@ class TokenIntrospection:
         if api_key.is_meant(token):
             return self._active_key(token, now=now)[0]
         claims = self._signed(token)
-        return None if claims is None else self._active(claims, now=now)
+        return None if claims is None else self.of_claims(claims, now=now)
 
     def _signed(self, token: str) -> Mapping[str, Any] | None:
         """Return the claims of a token that we signed, whatever it is worth now."""
@@ -61,7 +61,8 @@ class TokenIntrospection:
             return None
         return self.signer.verify(token, typ=access_token.TYP)
 
-    def _active(self, claims: Mapping[str, Any], *, now: int) -> ActiveToken | None:
+    def of_claims(self, claims: Mapping[str, Any], *, now: int) -> ActiveToken | None:
+        """Return the token with these claims, known to be ours, when it is current, not revoked, its client active."""
         if not access_token.is_current(claims, issuer=self.issuer, now=now):
             return None
         client = self.registry.client(str(claims.get("client_id")))
@@ -96,7 +97,7 @@ class TokenIntrospection:
             active, problem = self._active_key(token, now=now)
             return active, problem not in ("api_key_format", "api_key_unknown")
         claims = self._signed(token)
-        return (None, False) if claims is None else (self._active(claims, now=now), True)
+        return (None, False) if claims is None else (self.of_claims(claims, now=now), True)
 
     def introspect(
         self,
@@ -151,8 +152,12 @@ class TokenIntrospection:
         if api_key.is_meant(token):
             self._revoke_key(token, now)
             return
+        self.end(active, caller=caller or owner, now=now)
+
+    def end(self, active: ActiveToken, *, caller: Client | None, now: int) -> None:
+        """Revoke this token at once; `caller` is who asks, for the audit. Raises Unavailable."""
         jti, until = active.claims["jti"], active.claims["exp"]
-        self.revocations.revoke(jti, until=until, audit=self._revocation(active, caller or owner, now=now))
+        self.revocations.revoke(jti, until=until, audit=self._revocation(active, caller, now=now))
         self.audit_log.record("token_revoked", client_id=active.client.id, jti=jti)
 
     def _revocation(self, active: ActiveToken, caller: Client | None, *, now: int) -> AuditRecord | None:

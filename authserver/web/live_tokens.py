@@ -40,7 +40,7 @@ def live_tokens_blueprint(
     def revoke_token(resource_id: str) -> Response:
         caller = door.require(CLIENT, resource_id, interaction="client-revoke-token", letter="u").client
         jti, seen = _named(json_body(CLIENT)), registration.seen_by(caller)
-        ended = live_tokens.revoke(seen, resource_id, jti, actor=caller.id, now=clock.now())
+        ended = live_tokens.revoke(seen, resource_id, jti, caller=caller, now=clock.now())
         told = "The token is revoked." if ended else "The token was not active any more."
         return respond(render.informed(told))
 

@@ -3,24 +3,19 @@
 Apart from the tables, because naming what only PostgreSQL reads loads all of SQLAlchemy's part for it.
 """
 
-from sqlalchemy import Index, text
+from sqlalchemy import Index
 
 from authserver.adapters.sql.tables import audit_event, metadata
 
-Index(
-    "ix_audit_event_entity",
-    audit_event.c.entity,
-    audit_event.c.sequence,
-    sqlite_where=text("entity IS NOT NULL"),
-    postgresql_where=text("entity IS NOT NULL"),
-)
-Index(
-    "ix_audit_event_tenant",
-    audit_event.c.tenant,
-    audit_event.c.sequence,
-    sqlite_where=text("tenant IS NOT NULL"),
-    postgresql_where=text("tenant IS NOT NULL"),
-)
+for _column in (audit_event.c.entity, audit_event.c.tenant):
+    _given = _column.is_not(None)
+    Index(
+        f"ix_audit_event_{_column.name}",
+        _column,
+        audit_event.c.sequence,
+        sqlite_where=_given,
+        postgresql_where=_given,
+    )
 
 COMPLETE = metadata
 """The tables with all of their indexes."""
