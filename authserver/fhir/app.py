@@ -51,12 +51,7 @@ EXPORT_WORKER = "authserver.bulk_export"
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 _MAX_FORM_BYTES = 64_000
-_HEADERS = {
-    "Cache-Control": "private, no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-}
+_HEADERS = {"Cache-Control": "private, no-store", **render.NO_PAGE}
 
 
 def create_app(

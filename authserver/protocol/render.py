@@ -9,6 +9,13 @@ from typing import Any
 from authserver.errors import AuthServerError, Issue
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+NO_PAGE = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+}
+"""Headers of answers that are no pages: a browser runs, loads and frames nothing of them (threats G14 and H16)."""
+
 FHIR_JSON = "application/fhir+json; charset=utf-8"
 JSON = "application/json"
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

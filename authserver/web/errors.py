@@ -21,8 +21,6 @@ from authserver.protocol import canonical_path, render
 from authserver.protocol.render import Answer
 
 REQUEST_ID = "X-Request-Id"
-NO_PAGE = "sandbox; default-src 'none'; frame-ancestors 'none'"
-"""The Content-Security-Policy of answers that are no pages: a browser runs, loads and frames nothing of them."""
 _log = structlog.get_logger("authserver.web")
 
 
@@ -54,11 +52,7 @@ def carry(request_id: str) -> None:
 
 def own_headers(*, https: bool) -> dict[str, str]:
     """Return the headers that every answer has, but for its request id."""
-    headers = {
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Content-Security-Policy": NO_PAGE,
-    }
+    headers = dict(render.NO_PAGE)
     return headers | {"Strict-Transport-Security": "max-age=31536000"} if https else headers
 
 
