@@ -1218,8 +1218,8 @@ MUTANTS: list[Mutant] = [
         (
             "a hidden patient has a summary",
             "H01 H10",
-            "self._reads.read(constraint, PATIENT,",
-            "self._reads.read(Constraint.system(caller.tenant), PATIENT,",
+            "current(self._reads, constraint, caller, resource_type=PATIENT",
+            "current(self._reads, Constraint.system(caller.tenant), caller, resource_type=PATIENT",
         ),
     ),
     *_of(
@@ -1228,8 +1228,8 @@ MUTANTS: list[Mutant] = [
         (
             "a hidden patient's chart is read",
             "H01 H10",
-            "self._reads.read(constraint, PATIENT,",
-            "self._reads.read(Constraint.system(caller.tenant), PATIENT,",
+            "current(self._reads, constraint, caller, resource_type=PATIENT",
+            "current(self._reads, Constraint.system(caller.tenant), caller, resource_type=PATIENT",
         ),
     ),
     *_of(
@@ -1238,8 +1238,8 @@ MUTANTS: list[Mutant] = [
         (
             "a hidden Composition is a document",
             "H01 H10",
-            'self._reads.read(constraint, "Composition",',
-            'self._reads.read(Constraint.system(caller.tenant), "Composition",',
+            'self._reads, constraint, caller, resource_type="Composition"',
+            'self._reads, Constraint.system(caller.tenant), caller, resource_type="Composition"',
         ),
     ),
     *_of(

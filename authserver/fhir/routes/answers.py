@@ -9,8 +9,9 @@ from werkzeug.datastructures import ETags
 from authserver.errors import NotFound
 from authserver.fhir import exact_json
 from authserver.fhir.access import Caller
+from authserver.fhir.constraint import Constraint
 from authserver.fhir.interactions.performer import Outcome
-from authserver.fhir.store.port import Stored, Version
+from authserver.fhir.store.port import FhirReads, Stored, Version
 from authserver.protocol.instants import instant
 from authserver.protocol.render import FHIR_JSON, informed, phrase
 
@@ -48,6 +49,16 @@ def gone(version: Version | None, caller: Caller) -> NotFound:
     if version is None or not version.deleted:
         return NotFound()
     return Gone(headers={"ETag": f'W/"{version.stored.version_tag(caller.tenant)}"'})
+
+
+def current(
+    reads: FhirReads, constraint: Constraint, caller: Caller, *, resource_type: str, resource_id: str
+) -> Stored:
+    """Return the resource as it is now. Raises NotFound for hidden and absent, Gone where the caller may know of it."""
+    stored = reads.read(constraint, resource_type, resource_id)
+    if stored is None:
+        raise gone(reads.version(constraint, resource_type, resource_id, None), caller)
+    return stored
 
 
 def version_headers(stored: Stored, caller: Caller) -> dict[str, str]:

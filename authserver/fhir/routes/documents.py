@@ -15,7 +15,7 @@ from authserver.fhir.access import Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.request import FhirRequest
 from authserver.fhir.routes import operation_parameters
-from authserver.fhir.routes.answers import gone
+from authserver.fhir.routes.answers import current
 from authserver.fhir.routes.gathering import Gathering
 from authserver.fhir.search.problems import UnsupportedParameter
 from authserver.fhir.store.port import FhirReads, Stored
@@ -38,10 +38,9 @@ class DocumentRoutes:
         for name, value in operation_parameters.pairs(request, http, known=("persist", "_format")):
             if name == "persist" and value.lower() != "false":
                 raise UnsupportedParameter(name)
-        resource_id = request.resource_id or ""
-        composition = self._reads.read(constraint, "Composition", resource_id)
-        if composition is None:
-            raise gone(self._reads.version(constraint, "Composition", resource_id, None), caller)
+        composition = current(
+            self._reads, constraint, caller, resource_type="Composition", resource_id=request.resource_id or ""
+        )
         itself = ("Composition", composition.id, composition.tenant)
         references = self._gathering.references([composition]) - {itself}
         included = [composition, *self._gathering.readable(caller, references)]

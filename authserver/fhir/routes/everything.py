@@ -19,7 +19,7 @@ from authserver.fhir.constraint import Constraint
 from authserver.fhir.definitions.tables import Definitions
 from authserver.fhir.request import FhirRequest, Pair
 from authserver.fhir.routes import operation_parameters
-from authserver.fhir.routes.answers import gone
+from authserver.fhir.routes.answers import current
 from authserver.fhir.routes.gathering import PATIENT, Gathering, Listing
 from authserver.fhir.search.ast import Criterion, DateCriterion, DateValue, LastUpdatedCriterion, Prefix
 from authserver.fhir.search.cursor import CursorBinding, seal_number, unseal_number
@@ -90,10 +90,7 @@ class EverythingRoutes:
         if not asked.patient:
             self._gathering.patients(caller)
             return None
-        patient = self._reads.read(constraint, PATIENT, asked.patient)
-        if patient is None:
-            raise gone(self._reads.version(constraint, PATIENT, asked.patient, None), caller)
-        return patient
+        return current(self._reads, constraint, caller, resource_type=PATIENT, resource_id=asked.patient)
 
     def _page(
         self, caller: Caller, asked: Asked, after: int | None, *, named: Stored | None

@@ -5,7 +5,7 @@ from flask import Request, Response
 from authserver.fhir.access import Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.request import FhirRequest
-from authserver.fhir.routes.answers import gone, resource_response
+from authserver.fhir.routes.answers import current, resource_response
 from authserver.fhir.routes.search import SearchRoutes
 from authserver.fhir.store.port import FhirReads
 
@@ -27,7 +27,5 @@ class ResourceRoutes:
         self, caller: Caller, resource_type: str, resource_id: str, *, constraint: Constraint, http: Request
     ) -> Response:
         """Answer `GET /{type}/{id}`; hidden and absent are one 404 (http://hl7.org/fhir/R4/http.html#read)."""
-        stored = self._store.read(constraint, resource_type, resource_id)
-        if stored is None:
-            raise gone(self._store.version(constraint, resource_type, resource_id, None), caller)
+        stored = current(self._store, constraint, caller, resource_type=resource_type, resource_id=resource_id)
         return resource_response(stored, caller, known=http.if_none_match)

@@ -14,7 +14,7 @@ from authserver.fhir.access import Caller
 from authserver.fhir.constraint import Constraint
 from authserver.fhir.request import FhirRequest
 from authserver.fhir.routes import operation_parameters
-from authserver.fhir.routes.answers import gone
+from authserver.fhir.routes.answers import current
 from authserver.fhir.routes.documents import document, stored_entry
 from authserver.fhir.routes.gathering import PATIENT, Gathering, Listing
 from authserver.fhir.routes.summary_sections import SECTIONS, Section, empty, filled
@@ -51,9 +51,8 @@ class SummaryRoutes:
         for name, value in operation_parameters.pairs(request, http, known=("profile", "_format")):
             if name == "profile" and value.partition("|")[0] not in (_BUNDLE, _COMPOSITION):
                 raise UnsupportedParameter(name)
-        patient = self._reads.read(constraint, PATIENT, request.resource_id or "")
-        if patient is None:
-            raise gone(self._reads.version(constraint, PATIENT, request.resource_id or "", None), caller)
+        resource_id = request.resource_id or ""
+        patient = current(self._reads, constraint, caller, resource_type=PATIENT, resource_id=resource_id)
         sections, listed = self._sections(caller, patient)
         device = {"resourceType": "Device", "deviceName": [{"name": "authserver", "type": "user-friendly-name"}]}
         author = f"urn:uuid:{uuid.uuid4()}"
