@@ -30,6 +30,7 @@ MAY = {
         "authserver.protocol",
         "authserver.services.ports",
         "authserver.services.claim_queue",
+        "authserver.sqlite",
     }
     | {
         "alembic",
@@ -53,6 +54,7 @@ MAY = {
         "authserver.protocol.json_patch",
         "authserver.protocol.scopes",
         "authserver.protocol.render",
+        "authserver.sqlite",
         "secrets",
         "threading",
         "time",

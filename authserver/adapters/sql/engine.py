@@ -6,7 +6,6 @@ Every SQLAlchemy error leaves this package as StorageUnavailable, through storag
 import os
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from authserver.adapters.sql.one_server import require_version
 from authserver.errors import StorageUnavailable
+from authserver.sqlite import switch_to_wal
 
 POOL_SIZE = 16
 """Connections at most; a server has 4 to 16 threads, and each holds one connection at a time."""
@@ -115,29 +115,11 @@ def _create_private(path: str) -> None:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object, *, wait_seconds: int) -> None:
     connection.isolation_level = None  # transactions begin where begin() says, nowhere else
-    _switch_to_wal(connection, deadline=time.monotonic() + wait_seconds)
+    switch_to_wal(connection, wait_seconds=wait_seconds)
     connection.execute(f"PRAGMA busy_timeout = {wait_seconds * 1000}")
     connection.execute("PRAGMA synchronous = FULL")  # NORMAL loses the last commits at power loss
     connection.execute("PRAGMA fullfsync = ON")  # where fsync alone does not reach the disk (macOS)
     connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _switch_to_wal(connection: sqlite3.Connection, *, deadline: float) -> None:
-    """Set the journal mode; SQLite's own busy timeout does not cover processes that switch a new file at once."""
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    """Say whether waiting may help; it does not where the disk is full (https://www.sqlite.org/rescode.html)."""
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def begin(statement: str, connection: Connection) -> None:

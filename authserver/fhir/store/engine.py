@@ -13,13 +13,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from authserver.errors import StorageUnavailable
+from authserver.sqlite import switch_to_wal
 
 WRITE_CONFLICT = "write_conflict"
 
 # PostgreSQL: serialization_failure and deadlock_detected; the transaction may be run again.
 _LOST_RACES = ("40001", "40P01")
 _WRITES = "fhir_store_writes"
-_BUSY_MILLISECONDS = 5_000
+_WAIT_SECONDS = 5
 # Of each connection; allocated as pages are read. A page has 4 KiB.
 _CACHE_KIBIBYTES, _LOADING_CACHE_KIBIBYTES = 16_000, 256_000
 _CHECKPOINT_PAGES, _LOADING_CHECKPOINT_PAGES = 4_000, 40_000
@@ -82,11 +83,11 @@ def _prepare_sqlite_to_load(connection: Any, _record: object) -> None:
 def _set_pragmas(connection: Any, *, cache: int, checkpoint: int) -> None:
     # Transactions are begun by _begin_sqlite; the driver's own habit begins them too late for a write lock.
     connection.isolation_level = None
+    switch_to_wal(connection, wait_seconds=_WAIT_SECONDS)
     cursor = connection.cursor()
     for pragma in (
-        "journal_mode=WAL",
+        f"busy_timeout={_WAIT_SECONDS * 1000}",
         "synchronous=FULL",
-        f"busy_timeout={_BUSY_MILLISECONDS}",
         f"cache_size=-{cache}",
         f"wal_autocheckpoint={checkpoint}",
     ):
