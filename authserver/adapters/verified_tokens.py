@@ -5,37 +5,43 @@ registration are looked at each time.
 """
 
 import hashlib
-from collections import OrderedDict
 from threading import Lock
 
-MAX_TOKENS = 20_000
-"""Tokens remembered at most; the one not shown for longest goes first."""
+MAX_TOKENS = 40_000
+"""Tokens remembered at most; of half as many, the latest shown, none is forgotten."""
 
 
 class VerifiedTokens:
-    """The SHA-256 of each such token; what it says is in the token. Safe for use by several threads."""
+    """The SHA-256 of each such token; what it says is in the token. Safe for use by several threads.
+
+    Two sets, of which the older is forgotten when the younger is full: an order of all would take twice the memory.
+    """
 
     def __init__(self, *, size: int = MAX_TOKENS) -> None:
-        self._size = size
-        self._names: OrderedDict[bytes, None] = OrderedDict()
+        self._half = size // 2
+        self._young: set[bytes] = set()
+        self._old: set[bytes] = set()
         self._lock = Lock()
 
     def knows(self, token: str, *, typ: str) -> bool:
         """Say whether the token's signature is known to be right, and the token of this `typ`."""
         name = _name(token, typ)
-        with self._lock:
-            known = name in self._names
-            if known:
-                self._names.move_to_end(name)
-            return known
+        if name in self._young:
+            return True
+        known = name in self._old
+        if known:
+            self._keep(name)
+        return known
 
     def add(self, token: str, *, typ: str) -> None:
         """Remember a token that was signed here, or verified and read."""
-        name = _name(token, typ)
+        self._keep(_name(token, typ))
+
+    def _keep(self, name: bytes) -> None:
         with self._lock:
-            self._names[name] = None
-            while len(self._names) > self._size:
-                self._names.popitem(last=False)
+            if len(self._young) >= self._half:
+                self._young, self._old = set(), self._young
+            self._young.add(name)
 
 
 def _name(token: str, typ: str) -> bytes:

@@ -84,12 +84,15 @@ def test_token_is_known_by_its_typ_too() -> None:
     assert known == [True, False, False]
 
 
-def test_token_not_shown_for_longest_is_forgotten_first() -> None:
-    memory = VerifiedTokens(size=2)
-    memory.add("first", typ=TYP)
-    memory.add("second", typ=TYP)
+def test_tokens_not_shown_for_long_are_forgotten() -> None:
+    """Of a memory for six the three shown last are known for sure, and what was shown again is among them."""
+    memory = VerifiedTokens(size=6)
+    for token in ("first", "second", "third", "fourth"):
+        memory.add(token, typ=TYP)
 
-    memory.knows("first", typ=TYP)
-    memory.add("third", typ=TYP)
+    shown_again = memory.knows("first", typ=TYP)
+    for token in ("fifth", "sixth"):
+        memory.add(token, typ=TYP)
 
-    assert [memory.knows(token, typ=TYP) for token in ("first", "second", "third")] == [True, False, True]
+    known = [memory.knows(token, typ=TYP) for token in ("sixth", "fifth", "first", "second", "third")]
+    assert (shown_again, known) == (True, [True, True, True, False, False])
