@@ -32,16 +32,21 @@ def _primes_below(limit: int) -> Iterable[int]:
     return (n for n in range(2, limit) if all(n % d for d in range(2, math.isqrt(n) + 1)))
 
 
-def _squares_modulo(modulus: int) -> bytes:
-    """Return for each residue 1 if a square can have it, else 0."""
+def _roots_modulo(modulus: int) -> tuple[int, ...]:
+    """Return for each residue of n, as bits, those x from 0 on for which x * x - n can be a square.
+
+    They repeat with the modulus, and go on so far that any FERMAT_ROUNDS of them in a row can be taken.
+    """
     squares = {root * root % modulus for root in range(modulus)}
-    return bytes(residue in squares for residue in range(modulus))
+    repeated = sum(1 << modulus * times for times in range(FERMAT_ROUNDS // modulus + 2))
+    return tuple(
+        sum(1 << x for x in range(modulus) if (x * x - n) % modulus in squares) * repeated for n in range(modulus)
+    )
 
 
-# One number in six is a square modulo the first, of those one in fourteen modulo the second: a root is seldom taken.
-_BINARY, _ODD = 4_096, 3 * 5 * 7 * 11 * 13
-_MODULUS = _BINARY * _ODD
-_SQUARES_BINARY, _SQUARES_ODD = _squares_modulo(_BINARY), _squares_modulo(_ODD)
+# Of a thousand numbers hardly one can be a square modulo all of these, so a root is seldom taken.
+_ROOTS = tuple((modulus, _roots_modulo(modulus)) for modulus in (64, 63, 65, 11, 17, 19, 23))
+_ROUNDS = (1 << FERMAT_ROUNDS) - 1
 
 _SMALL_PRIMES = tuple(_primes_below(_SMALL_PRIME_LIMIT))
 _SMALL_PRODUCT = math.prod(_SMALL_PRIMES)
@@ -97,13 +102,11 @@ def has_close_factors(n: int) -> bool:
     a = math.isqrt(n)
     if a * a < n:
         a += 1
-    # With a + k for a the remainder is first + k * (2 * a + k): its low part is enough to rule nearly every k out.
-    first, twice = (a * a - n) % _MODULUS, 2 * a % _MODULUS
-    for k in range(FERMAT_ROUNDS):
-        low = first + k * (twice + k)
-        if _SQUARES_BINARY[low % _BINARY] and _SQUARES_ODD[low % _ODD] and _is_square((a + k) ** 2 - n):
-            return True
-    return False
+    # The rounds try a, a + 1, ...; each modulus rules most of them out at once.
+    left = _ROUNDS
+    for modulus, roots in _ROOTS:
+        left &= roots[n % modulus] >> a % modulus
+    return any(left >> k & 1 and _is_square((a + k) ** 2 - n) for k in range(left.bit_length()))
 
 
 def _is_square(number: int) -> bool:

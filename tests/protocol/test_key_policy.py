@@ -32,6 +32,16 @@ def test_a_modulus_is_judged_by_size_factors_and_fingerprint(kind: str, weakness
     assert rsa_weakness(modulus(kind), 65_537, ONLY_65537) == weakness
 
 
+def test_each_small_factor_is_found() -> None:
+    """Threat A07."""
+    primes = [n for n in range(2, 1_000) if all(n % d for d in range(2, math.isqrt(n) + 1))]
+    good = modulus("rsa_size_2048")
+
+    judged = {rsa_weakness(good * prime, 65_537, ONLY_65537) for prime in primes}
+
+    assert (judged, rsa_weakness(good, 65_537, ONLY_65537)) == ({"rsa_small_factor"}, None)
+
+
 @given(middle=st.integers(min_value=10**6, max_value=2**600), apart=st.integers(min_value=0, max_value=2**310))
 def test_close_factors_are_found_as_by_taking_every_root(middle: int, apart: int) -> None:
     """Threat A07: ruling numbers out by their residues changes no judgement."""
