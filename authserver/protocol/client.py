@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from authserver.errors import InvalidClient, InvalidResource, InvalidScope, Issue
-from authserver.protocol import jose, jwks_url, scopes
+from authserver.errors import InvalidClient, InvalidResource, Issue
+from authserver.protocol import jose, jwks_url, registered_scopes
 from authserver.protocol.jwks import JwkSet, parse_keys
 from authserver.protocol.jwks_url import JwksUrlRules, UnsafeJwksUrl
 from authserver.protocol.key_policy import KeyRules
@@ -20,8 +20,6 @@ from authserver.protocol.scopes import ScopeSet
 from authserver.protocol.token_request import CLIENT_CREDENTIALS, JWT_BEARER
 
 BASIC = "basic"
-_NO_SCOPE = "not a SMART scope, for example system/Observation.rs"
-_SCOPE_FAULTS = {"scope_parameter_unknown": "names a search parameter that FHIR R4 does not define for the type"}
 RESOURCE_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 DEFAULT_TOKEN_LIFETIME, MIN_SECRET_LENGTH = 300, 8
 
@@ -236,19 +234,10 @@ class _Checks:
         return frozenset(audiences)
 
     def _scope(self, path: str, registered: list[str]) -> ScopeSet:
-        read = []
-        for index, text in enumerate(registered):
-            try:
-                read.append(scopes.collect([text]))
-            except InvalidScope as error:
-                self._found(f"{path}[{index}]", _SCOPE_FAULTS.get(error.reason, _NO_SCOPE))
-                continue
-            if scopes.unknown_types(read[-1]):
-                self._found(f"{path}[{index}]", "no resource type of FHIR R4 or of this server")
-        return ScopeSet(
-            tuple(scope for one in read for scope in one.resources),
-            frozenset(name for one in read for name in one.names),
-        )
+        read, faults = registered_scopes.read(tuple(registered))
+        for index, diagnostics in faults:
+            self._found(f"{path}[{index}]", diagnostics)
+        return read
 
     def _algorithms(self) -> tuple[str, ...]:
         named = self._read.token_endpoint_auth_signing_alg

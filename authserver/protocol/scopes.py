@@ -7,12 +7,12 @@ Source: SMART App Launch 2.2, "Scopes and Launch Context"; RFC 6749 section 3.3 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from urllib.parse import quote
 
 from authserver.errors import InvalidScope
-from authserver.protocol.resource_types import ADMINISTRATIVE_TYPES, KNOWN_TYPES
+from authserver.protocol.resource_types import ADMINISTRATIVE_TYPES
 from authserver.protocol.scope_filter import parse_filter
 
 LETTERS = "cruds"
@@ -30,7 +30,7 @@ MAX_FILTERED_SCOPES = 32
 """Scopes with parameters that one request may name: each may stand for every type, and all are compared."""
 
 _REMEMBERED = 512
-"""Results of parse_set() and of grant() that are remembered: a program asks for the same scopes each time."""
+"""Results of parse_set(), grant() and the like that are remembered: a program asks for the same scopes each time."""
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _RESOURCE_SCOPE = re.compile(
@@ -73,13 +73,26 @@ class ScopeSet:
 
     resources: tuple[Scope, ...] = ()
     names: frozenset[str] = frozenset()
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A set is looked up again and again, and hashing it takes longer the more it says.
+        object.__setattr__(self, "_hash", hash((self.resources, self.names)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __str__(self) -> str:
         """The canonical string: shortest form, sorted, single spaces."""
-        return " ".join(sorted([*self.names, *(str(scope) for scope in self.resources)]))
+        return _spelled(self)
 
     def __bool__(self) -> bool:
         return bool(self.resources or self.names)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _spelled(scopes: ScopeSet) -> str:
+    return " ".join(sorted([*scopes.names, *(str(scope) for scope in scopes.resources)]))
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -212,11 +225,6 @@ def permitted(granted: Iterable[Scope], resource_type: str, letter: str) -> tupl
         and letter in scope.interactions
         and _common_type(scope.resource_type, resource_type) == resource_type
     )
-
-
-def unknown_types(scopes: ScopeSet) -> list[str]:
-    """Return the resource types that neither R4 nor this server has."""
-    return sorted({s.resource_type for s in scopes.resources} - KNOWN_TYPES - {"*"})
 
 
 def _reaches(wide: Scope, narrow: Scope) -> bool:

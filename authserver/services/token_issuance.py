@@ -67,7 +67,7 @@ class TokenIssuance:
     def decide(self, client: Client, request: TokenRequest, *, now: int) -> "Decision":
         """Return what a proven client gets for its request, before its jti is claimed; conclude() must follow."""
         try:
-            return Decision(client, self._claims(client, self.grant(client, request.scope), request, now))
+            return Decision(client, self._claims(client, self._granted(client, request.scope), request, now))
         except OAuthError as error:
             error.client_id = client.id
             return Decision(client, {}, error)
@@ -103,29 +103,32 @@ class TokenIssuance:
             "need_patient_banner": True,
         }
 
-    def _claims(self, client: Client, scope: str, request: TokenRequest, now: int) -> dict[str, Any]:
+    def _claims(self, client: Client, granted: ScopeSet, request: TokenRequest, now: int) -> dict[str, Any]:
         return access_token.claims(
             client,
             issuer=self.rules.issuer,
             audience=self._audience(client, request),
-            scope=scope,
+            scope=str(granted),
             jti=access_token.new_jti(client, self.new_id()),
             now=now,
-            requested_scope=self._unmet(request.scope, scope),
+            requested_scope=self._unmet(request.scope, granted),
         )
 
-    def _unmet(self, requested: str | None, granted: str) -> str | None:
+    def _unmet(self, requested: str | None, granted: ScopeSet) -> str | None:
         """Return the requested scope where not all of it was granted."""
-        if requested is None or requested == granted:
+        if requested is None:
             return None
-        asked, got = scopes.parse_set(requested), scopes.collect(granted.split(" "))
-        return None if scopes.within(asked, got, wildcard_types=self.rules.wildcard_types) else requested
+        asked = scopes.parse_set(requested)
+        return None if scopes.within(asked, granted, wildcard_types=self.rules.wildcard_types) else requested
 
     def grant(self, client: Client, scope: str | None) -> str:
         """Return what a proven client is granted of the requested scope, in the canonical spelling.
 
         Raises UnauthorizedClient, or InvalidScope whose detail says what became of each scope (row X51).
         """
+        return str(self._granted(client, scope))
+
+    def _granted(self, client: Client, scope: str | None) -> ScopeSet:
         if CLIENT_CREDENTIALS not in client.grant_types:
             raise UnauthorizedClient(detail=f"{client.id}: grant_types lacks {CLIENT_CREDENTIALS}")
         requested = self._requested(client, scope)
@@ -138,14 +141,13 @@ class TokenIssuance:
                 detail=f"{client.id}: scope_mode is strict; {self._report(client, scope)}",
                 reason="scope_narrowed",
             )
-        spelled = str(granted)
-        if len(spelled) > access_token.MAX_SCOPE_LENGTH:
+        if len(str(granted)) > access_token.MAX_SCOPE_LENGTH:
             raise InvalidScope(
                 "The scopes are too many for one access token.",
-                detail=f"{client.id}: {len(spelled)} characters",
+                detail=f"{client.id}: {len(str(granted))} characters",
                 reason="scope_too_long",
             )
-        return spelled
+        return granted
 
     def decisions(self, client: Client, scope: str | None) -> list[ScopeDecision]:
         """Return what becomes of each requested scope; of the registered ones when none was asked for."""

@@ -625,16 +625,15 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
+        "protocol/registered_scopes.py",
+        _CLIENTS,
+        ("types that do not exist", "E08", "        if unknown_types(sets[-1]):\n", "        if False:\n"),
+    ),
+    *_of(
         "protocol/client.py",
         _CLIENTS,
         ("jwks and jwks_uri together", "C14", "if jwks is not None and uri is not None:", "if False:"),
         ("tokens for days", "E11", "and not 1 <= grant.access_token_expiration <= limit:", "and False:"),
-        (
-            "types that do not exist",
-            "E08",
-            "            if scopes.unknown_types(read[-1]):\n",
-            "            if False:\n",
-        ),
         (
             "two keys with one kid",
             "A19",

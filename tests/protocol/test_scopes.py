@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from authserver.errors import InvalidScope
 from authserver.protocol import scopes
+from authserver.protocol.registered_scopes import unknown_types
 from authserver.protocol.resource_types import ADMINISTRATIVE_TYPES, KNOWN_TYPES
 from authserver.protocol.scopes import Scope, ScopeSet
 from tests.builders import vectors
@@ -119,7 +120,7 @@ def test_a_request_is_within_a_grant_letter_by_letter(requested: str, granted: s
 def test_unknown_types_are_named() -> None:
     read = scopes.collect(["system/Nothing.rs", "system/Patient.rs", "system/*.rs", "system/Client.r", "system/Anew.r"])
 
-    assert scopes.unknown_types(read) == ["Anew", "Nothing"]
+    assert unknown_types(read) == ["Anew", "Nothing"]
 
 
 def test_an_empty_set_is_false_and_the_empty_string() -> None:
