@@ -6,7 +6,6 @@ reading of the header, no key from the token itself, one algorithm for one key (
 
 import binascii
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +21,7 @@ from authserver.errors import InvalidJws
 from authserver.protocol import strict_json
 
 MAX_TOKEN_LENGTH = 16_384
+_STANDARD, _URLSAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")  # RFC 4648 section 5
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]*)")
 # A key or its address inside the token is the sender's choice, not the client's registration (RFC 8725 section 3.10);
 # b64, zip and crit change what the bytes mean.
@@ -118,8 +118,8 @@ def check_signature(jws: UnverifiedJws, key: AnyPublicKey) -> None:
 def decode_segment(segment: str) -> bytes:
     """Decode one base64url segment without padding; raises InvalidJws for any second spelling of the same bytes."""
     try:
-        data = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-    except (binascii.Error, ValueError) as error:
+        data = binascii.a2b_base64(segment.encode("ascii").translate(_STANDARD) + b"=" * (-len(segment) % 4))
+    except ValueError as error:
         raise InvalidJws(detail="segment is not base64url") from error
     if encode_segment(data) != segment:
         raise InvalidJws(detail="segment is not canonical base64url")
@@ -128,7 +128,7 @@ def decode_segment(segment: str) -> bytes:
 
 def encode_segment(data: bytes) -> str:
     """Encode bytes as base64url without padding (RFC 7515 section 2)."""
-    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).translate(_URLSAFE).rstrip(b"=").decode("ascii")
 
 
 def _json_object(data: bytes, *, what: str) -> dict[str, Any]:

@@ -43,18 +43,17 @@ class View(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(Protocol):
     """How a view goes on when what it waits for has come."""
 
-    soon: Callable[[Callable[[], None]], None]
-    """Runs a callback in the loop's thread; may be called from any thread."""
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Run the callback in the loop's thread; may be called from any thread."""
 
-    finish: Callable[[Finish], None]
-    """Sends the answer that this makes; in the loop's thread."""
+    def finish(self, finish: Finish) -> None:
+        """Send the answer that this makes; in the loop's thread."""
 
-    finish_in_thread: Callable[[Finish], None]
-    """Sends the answer that this makes where waiting is allowed; in the loop's thread."""
+    def finish_in_thread(self, finish: Finish) -> None:
+        """Send the answer that this makes where waiting is allowed; in the loop's thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +78,12 @@ class DirectPath:
     def begin(self, request: DirectRequest, exchange: Exchange) -> None:
         """See to it that the exchange is replied to, without waiting for anything; raises nothing."""
         visit = _Visit(errors.new_request_id(), clock.ticks())
-        later = Later(
-            exchange.soon,
-            finish=lambda finish: exchange.reply(self._made(finish, visit)),
-            finish_in_thread=lambda finish: exchange.in_thread(
-                partial(self._made, partial(self._recorded, finish, request), visit)
-            ),
-        )
+        later = _Later(self, request, exchange, visit)
         try:
             answer = self._view.begin(self._incoming(request, visit), now=clock.now(), later=later)
         except Exception:  # noqa: BLE001 -- refused, not at hand or unforeseen: the thread finds it again and says it
             self._use.meter.cache("at_hand", hit=False)
-            exchange.in_thread(partial(self._made, partial(self._ask, request, visit), visit))
+            exchange.in_thread(partial(self.made, partial(self._ask, request, visit), visit))
             return
         self._use.meter.cache("at_hand", hit=True)
         if answer is not None:
@@ -99,12 +92,12 @@ class DirectPath:
     def answer(self, request: DirectRequest) -> Answer:
         """Return the answer, after whatever waiting it takes; raises nothing."""
         visit = _Visit(errors.new_request_id(), clock.ticks())
-        return self._made(partial(self._ask, request, visit), visit)
+        return self.made(partial(self._ask, request, visit), visit)
 
     def _ask(self, request: DirectRequest, visit: "_Visit") -> Answer:
-        return self._recorded(lambda: self._view.answer(self._incoming(request, visit), now=clock.now()), request)
+        return self.recorded(lambda: self._view.answer(self._incoming(request, visit), now=clock.now()), request)
 
-    def _recorded(self, finish: Finish, request: DirectRequest) -> Answer:
+    def recorded(self, finish: Finish, request: DirectRequest) -> Answer:
         """Finish where waiting is allowed: what is refused is recorded before its answer goes out."""
         try:
             return finish()
@@ -134,7 +127,8 @@ class DirectPath:
             raise ContentTooLarge
         return request.body
 
-    def _made(self, finish: Finish, visit: "_Visit") -> Answer:
+    def made(self, finish: Finish, visit: "_Visit") -> Answer:
+        """Return the answer that this makes, a refusal if it raises."""
         errors.carry(visit.request_id)
         try:
             return self._finished(finish(), visit)
@@ -161,6 +155,23 @@ class _Visit:
 
     request_id: str
     started: float
+
+
+class _Later:
+    """Later for one request; see the port."""
+
+    __slots__ = ("_exchange", "_path", "_request", "_visit", "soon")
+
+    def __init__(self, path: DirectPath, request: DirectRequest, exchange: Exchange, visit: _Visit) -> None:
+        self._path, self._request, self._exchange, self._visit = path, request, exchange, visit
+        self.soon = exchange.soon
+
+    def finish(self, finish: Finish) -> None:
+        self._exchange.reply(self._path.made(finish, self._visit))
+
+    def finish_in_thread(self, finish: Finish) -> None:
+        recorded = partial(self._path.recorded, finish, self._request)
+        self._exchange.in_thread(partial(self._path.made, recorded, self._visit))
 
 
 class DirectPaths:

@@ -1,5 +1,6 @@
 """Read a form body: one media type, UTF-8, nothing in the query, bounded. What the fields mean is not known here."""
 
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from werkzeug.http import parse_options_header
@@ -40,13 +41,26 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     if len(fields) > MAX_FIELDS:
         raise ValueError(f"{len(fields)} fields")
     parts = (field.partition("=") for field in fields if field)
-    return [(_decoded(name), _decoded(value)) for name, _, value in parts]
+    return [(_decoded(name), _known(value) if name in _SAME_EACH_TIME else _decoded(value)) for name, _, value in parts]
 
 
 def _decoded(part: str) -> str:
     if "%" not in part and "+" not in part:
         return part
     return unquote_to_bytes(part.replace("+", " ")).decode("utf-8")
+
+
+def _known(value: str) -> str:
+    return _decoded(value) if len(value) > _SHORT else _remembered(value)
+
+
+_SAME_EACH_TIME = frozenset({"client_assertion_type", "scope"})
+"""What a client sends alike with each request. No secret may be among it: the values are remembered."""
+
+_SHORT = 256
+"""Characters of a value that is worth remembering."""
+
+_remembered = lru_cache(maxsize=512)(_decoded)
 
 
 def _is_form(content_type: str) -> bool:
