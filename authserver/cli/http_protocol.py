@@ -4,7 +4,7 @@ A direct request goes from the parser to its endpoint and from there to the sock
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -197,23 +197,20 @@ class Protocol(HttpToolsProtocol):
         if self.transport is None or self.transport.is_closing():
             return
         keep_alive = keep_alive and not self._ends
-        self.transport.write(b"".join(self._pieces(answer, head_only=head_only, keep_alive=keep_alive)))
+        head = self._head(answer, keep_alive=keep_alive)
+        self.transport.write(head if head_only else head + answer.body)
         self.server_state.total_requests += 1
         if not keep_alive:
             self.transport.close()
             return
         self._idle()
 
-    def _pieces(self, answer: Answer, *, head_only: bool, keep_alive: bool) -> Iterator[bytes]:
-        yield STATUS_LINE[answer.status]
-        for name, value in self.server_state.default_headers:
-            yield b"%b: %b\r\n" % (name, value)
+    def _head(self, answer: Answer, *, keep_alive: bool) -> bytes:
+        ours = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
         lines = [f"{name}: {value}\r\n" for name, value in answer.headers.items()]
-        yield "".join(lines).encode("latin-1")
-        yield b"content-length: %d\r\n" % len(answer.body)
-        yield b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
-        if not head_only:
-            yield answer.body
+        lines.append(f"content-length: {len(answer.body)}\r\n")
+        lines.append("\r\n" if keep_alive else "connection: close\r\n\r\n")
+        return b"".join([STATUS_LINE[answer.status], *ours, "".join(lines).encode("latin-1")])
 
     def _idle(self) -> None:
         if self._ends:
