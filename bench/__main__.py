@@ -19,13 +19,22 @@ from pathlib import Path
 from bench import floors, glewlwyd, growth, machine, servers
 from bench.bodies import BenchKey, new_key
 from bench.report import Report
-from bench.runs import Settings, asking_for_tokens, new_introspection, repeating_introspection, take_turns
+from bench.runs import (
+    Settings,
+    asking_for_tokens,
+    new_introspection,
+    repeating_introspection,
+    sending_forms,
+    take_turns,
+)
 from bench.servers import Server, new_folder
 from tests.postgres import PostgresCluster
 
 Part = Callable[["Bench"], None]
 RATE, PEER_RATE, SLOW_RATE = 6_000.0, 4_500.0, 800.0
 """Requests a second that files are made for at first; what a run shows then decides."""
+
+WITHOUT_AUDIT = "authserver, no audit"
 
 PEER_CONNECTIONS = (8, 16)
 """With how many connections the slower peers are measured."""
@@ -81,24 +90,38 @@ class Bench:
 
 def floor(bench: Bench) -> None:
     """Measure the pieces of work that nobody can do without."""
-    pieces = floors.measured()
+    pieces = {floors.HTTP: _http_alone(bench), **floors.measured()}
     rows = [[name, f"{value:.1f}"] for name, value in pieces.items()]
     rows.append(["token request with an RS384 client, sum", f"{sum(pieces[name] for name in floors.TOKEN):.1f}"])
     bench.report.table("Floors, µs of one core", ["work", "µs"], rows)
 
 
+def _http_alone(bench: Bench) -> float:
+    """Return what it takes to read a token request and to send as much as a token, both over the loopback."""
+    settings, key = bench.settings, bench.rs384
+    with servers.bare_http(bench.folder("http")) as bare:
+        contender = sending_forms(bare, key, settings=settings)
+        (found,) = take_turns([contender], connections=16, settings=settings)
+    return found.cpu_each
+
+
 def tokens(bench: Bench) -> None:
-    """Token requests on SQLite, beside the peers."""
-    with servers.ours(bench.folder("ours"), bench.keys) as own, bench.peers(tokens="jwt") as peers:
+    """Token requests on SQLite, without the audit and with it, beside the peers."""
+    with ExitStack() as stack:
+        own = [
+            stack.enter_context(servers.ours(bench.folder("ours"), bench.keys, name=name, audit=audit))
+            for name, audit in ((WITHOUT_AUDIT, False), ("authserver", True))
+        ]
+        peers = stack.enter_context(bench.peers(tokens="jwt"))
         for key in bench.keys:
             for connections in (1, 8, 16, 64):
                 _tokens(bench, own, peers, key=key, connections=connections)
 
 
-def _tokens(bench: Bench, own: Server, peers: Sequence[Server], *, key: BenchKey, connections: int) -> None:
+def _tokens(bench: Bench, own: Sequence[Server], peers: Sequence[Server], *, key: BenchKey, connections: int) -> None:
     settings = bench.settings
     with bench.fresh(connections) as fresh:
-        contenders = [asking_for_tokens(own, key, settings=settings, expected=RATE)]
+        contenders = [asking_for_tokens(one, key, settings=settings, expected=RATE) for one in own]
         asked = [*(peers if connections in PEER_CONNECTIONS else peers[:1]), *fresh]
         for peer in asked:
             rate = PEER_RATE if "node" in peer.name else SLOW_RATE
@@ -106,7 +129,7 @@ def _tokens(bench: Bench, own: Server, peers: Sequence[Server], *, key: BenchKey
         found = take_turns(contenders, connections=connections, settings=settings)
         bench.report.contest(f"Tokens, {key.algorithm} clients, {connections} connections", found)
         if key is bench.rs384 and connections == PEER_CONNECTIONS[-1]:
-            rows = [[one.name, _memory(machine.memory_mib(one.processes[-1]))] for one in (own, *asked)]
+            rows = [[one.name, _memory(machine.memory_mib(one.processes[-1]))] for one in (*own, *asked)]
             bench.report.table("Memory after it: resident, its own, MiB", ["", ""], rows)
 
 
@@ -150,7 +173,7 @@ def audit(bench: Bench) -> None:
 
 
 def postgresql(bench: Bench) -> None:
-    """Token requests with PostgreSQL, one worker and two."""
+    """Token requests with PostgreSQL, one worker and two, without the audit."""
     settings, key = bench.settings, bench.rs384
     cluster = PostgresCluster()
     try:
@@ -159,10 +182,14 @@ def postgresql(bench: Bench) -> None:
             for workers in (1, 2):
                 name = f"authserver, PostgreSQL, {workers} worker{'s' if workers > 1 else ''}"
                 database = cluster.create_database()
-                own = servers.ours(bench.folder("pg"), bench.keys, name=name, database=database, workers=workers)
+                own = servers.ours(
+                    bench.folder("pg"), bench.keys, name=name, database=database, workers=workers, audit=False
+                )
                 running.append(stack.enter_context(own))
             running.append(
-                stack.enter_context(servers.ours(bench.folder("ours"), bench.keys, name="authserver, SQLite"))
+                stack.enter_context(
+                    servers.ours(bench.folder("ours"), bench.keys, name="authserver, SQLite", audit=False)
+                )
             )
             running += stack.enter_context(bench.peers(tokens="jwt"))[:1]
             for connections in (1, 16, 64):
@@ -174,12 +201,12 @@ def postgresql(bench: Bench) -> None:
 
 
 def grown(bench: Bench) -> None:
-    """Token requests with much in the database, every request by another client."""
+    """Token requests with much in the database, every request by another client, without the audit."""
     settings, key = bench.settings, bench.rs384
     empty, full, jtis = (bench.folder(name) for name in ("empty", "grown", "jtis"))
     with ExitStack() as stack:
         running = [
-            stack.enter_context(servers.ours(folder, bench.keys, name=name))
+            stack.enter_context(servers.ours(folder, bench.keys, name=name, audit=False))
             for folder, name in (
                 (empty, "empty, one client"),
                 (jtis, f"{JTIS:,} jtis, one client"),

@@ -20,7 +20,10 @@ from authserver.adapters.fast_signatures import signature_check
 from authserver.protocol import jose
 from bench.bodies import new_key, token_requests
 
+HTTP = "HTTP: the form read and an answer sent, 16 connections"
+
 TOKEN = (
+    HTTP,
     "RS384 verification",
     "form",
     "JOSE",

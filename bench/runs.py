@@ -134,6 +134,13 @@ def asking_for_tokens(
     return Contender(name or server.name, server, server.token_url, bodies, expected)
 
 
+def sending_forms(server: Server, key: BenchKey, *, settings: Settings) -> Contender:
+    """Return a contender that gets a hundred token requests over and over, whatever it makes of them."""
+    names = [client_of(key.algorithm)] * 100
+    path = token_requests(settings.folder / "forms", key, names, audience=server.audience)
+    return Contender(server.name, server, server.token_url, lambda _count: path, 1.0, again=True)
+
+
 def repeating_introspection(server: Server, key: BenchKey, *, settings: Settings) -> Contender:
     """Return a contender that is asked about the same hundred tokens over and over."""
     path = _tokens(server, key, 100, settings=settings)

@@ -126,6 +126,17 @@ def put(server: Server, path: str, body: Mapping[str, object]) -> None:
         raise RuntimeError(f"PUT {path}: {answer.status_code} {answer.text[:300]}")
 
 
+@contextmanager
+def bare_http(folder: Path) -> Iterator[Server]:
+    """Run the least that answers over HTTP; see bench.bare_http."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "bench.bare_http", str(port)]
+    with running(command, folder, {"PYTHONPATH": str(ROOT)}, core=0, url=base) as (process, _):
+        yield Server("HTTP alone", base, base, base, base, process, folder)
+
+
 def oidc_provider_folder() -> Path | None:
     """Return where the node peer is installed, installing it when npm is there; None without node, npm or a network."""
     folder = PEERS / "installed"
