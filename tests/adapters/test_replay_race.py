@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from authserver.adapters.sql.engine import open_engine
 from authserver.adapters.sql.revision import is_current
@@ -178,9 +178,30 @@ def test_frozen_server_is_an_error_in_seconds(postgres: PostgresCluster) -> None
     stores.close()
 
 
+def test_no_other_connection_is_trusted_after_one_hung(postgres: PostgresCluster) -> None:
+    """Threat B13: where the way to the server is cut, each connection would hang as long, one request after another."""
+    engine = open_engine(postgres.create_database(), wait_seconds=1)
+    stores = SqlStores(engine)
+    with engine.connect() as one, engine.connect() as other:
+        trusted = {backend_of(one), backend_of(other)}
+    with engine.connect() as again:
+        assert backend_of(again) in trusted
+
+    with pytest.raises(StorageUnavailable):
+        ask_while_frozen(stores)
+
+    with engine.connect() as connection:
+        assert backend_of(connection) not in trusted
+    stores.close()
+
+
+def backend_of(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+
 def ask_while_frozen(stores: SqlStores) -> None:
     with stores.database.writing() as connection:
-        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        pid = backend_of(connection)
         thaw = threading.Timer(10, os.kill, [pid, signal.SIGCONT])
         thaw.start()
         os.kill(pid, signal.SIGSTOP)

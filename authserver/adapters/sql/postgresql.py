@@ -3,9 +3,10 @@
 Loaded by open_engine() for a URL of PostgreSQL alone.
 """
 
+import math
 import select
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,7 @@ class _DeadlineConnection(psycopg.Connection[Any]):
     """
 
     limit_seconds: float | None = None
+    gave_up: Callable[[], None] | None = None
 
     def wait(self, gen: Generator[Any, Any, Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         """Wait for the server to answer, `limit_seconds` at most."""
@@ -43,7 +45,23 @@ class _DeadlineConnection(psycopg.Connection[Any]):
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                 self.pgconn.finish()
+                if self.gave_up is not None:
+                    self.gave_up()
             raise
+
+
+class _Doubts:
+    """When the server was last given up: what was not used since may hang in the same way.
+
+    To find that out anew for each connection would take as long again each time.
+    """
+
+    def __init__(self) -> None:
+        self.raised_at = -math.inf
+
+    def add(self) -> None:
+        """Doubt every connection that is there now."""
+        self.raised_at = time.monotonic()
 
 
 def open_postgresql(url: URL, wait_seconds: int) -> Engine:
@@ -57,10 +75,11 @@ def open_postgresql(url: URL, wait_seconds: int) -> Engine:
         hide_parameters=True,
         connect_args={"autocommit": True, **settings},
     )
-    event.listen(engine, "do_connect", partial(_connect_postgresql, wait_seconds=wait_seconds))
+    doubts = _Doubts()
+    event.listen(engine, "do_connect", partial(_connect_postgresql, wait_seconds=wait_seconds, doubts=doubts))
     event.listen(engine, "begin", partial(begin, "BEGIN ISOLATION LEVEL READ COMMITTED"))
     event.listen(engine, "checkin", _note_use)
-    event.listen(engine, "checkout", _require_alive)
+    event.listen(engine, "checkout", partial(_require_alive, doubts=doubts))
     return engine
 
 
@@ -68,7 +87,9 @@ def _note_use(_connection: object, record: ConnectionPoolEntry) -> None:
     record.info["used_at"] = time.monotonic()
 
 
-def _require_alive(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _proxy: object) -> None:
+def _require_alive(
+    connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _proxy: object, *, doubts: _Doubts
+) -> None:
     """Ask a connection whether it still works if there is reason to doubt it; if it does not, the pool makes new ones.
 
     Asking at every use would cost a round trip per request. A server that ended has closed the socket, and a
@@ -77,6 +98,8 @@ def _require_alive(connection: psycopg.Connection[Any], record: ConnectionPoolEn
     used_at = record.info.get("used_at")
     if used_at is None:  # just connected
         return
+    if used_at <= doubts.raised_at:
+        raise InvalidatePoolError
     if time.monotonic() - used_at < _IDLE_SECONDS and not _is_readable(connection.fileno()):
         return
     try:
@@ -112,9 +135,11 @@ def _connect_postgresql(
     parameters: dict[str, Any],
     *,
     wait_seconds: int,
+    doubts: _Doubts,
 ) -> psycopg.Connection[Any]:
     connection = _DeadlineConnection.connect(*arguments, **parameters)
     connection.limit_seconds = wait_seconds + 1.0  # the server's own timeout comes first
+    connection.gave_up = doubts.add
     try:
         connection.execute(_DURABLE)
     except BaseException:
