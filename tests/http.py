@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask
@@ -13,7 +13,7 @@ from authserver.app import Parts, build_services, create_app, direct_endpoints
 from authserver.protocol.render import Answer
 from authserver.services.registration import ensure_root
 from authserver.settings import Settings
-from authserver.web.direct import DirectEndpoint, DirectRequest, Exchange
+from authserver.web.direct import Again, DirectEndpoint, DirectRequest, Exchange
 from tests.builders import CLIENT_ID, ROOT_SECRET, client_resource, make_assertion, token_form
 from tests.keys import KeyPair
 
@@ -35,11 +35,13 @@ class OneExchange:
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
+        self.again: Again | None = None
         self.threads = 0
 
-    def reply(self, answer: Answer) -> None:
+    def reply(self, answer: Answer, again: Again | None = None) -> None:
         """Keep the answer."""
         self.answers.append(answer)
+        self.again = again
 
     def in_thread(self, work: Callable[[], Answer]) -> None:
         """Do the work now."""
@@ -56,12 +58,19 @@ class AsBegun:
     """A DirectEndpoint whose answer is what begin() leads to, as it is for a server with an event loop."""
 
     endpoint: DirectEndpoint
+    repeats: dict[object, Again] = field(default_factory=dict)
 
     def answer(self, request: DirectRequest) -> Answer:
-        """Return the one reply."""
+        """Return the one reply; to the same request as before what may be said again."""
+        name = (request.method, request.target, tuple(request.headers), request.body)
+        repeated = self.repeats[name]() if name in self.repeats else None
+        if repeated is not None:
+            return repeated
         exchange = OneExchange()
         self.endpoint.begin(request, exchange)
         (answer,) = exchange.answers
+        if exchange.again is not None:
+            self.repeats[name] = exchange.again
         return answer
 
     def begin(self, request: DirectRequest, exchange: Exchange) -> None:

@@ -6,7 +6,7 @@ A direct request goes from the parser to its endpoint and from there to the sock
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -15,9 +15,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from authserver.cli.asgi import BODY_BYTES, BODY_SECONDS, exceeds, refusal
+from authserver.cli.repeats import Repeats, is_whole
 from authserver.errors import BadRequest, BodyTooSlow, UnexpectedError
 from authserver.protocol.render import Answer
-from authserver.web.direct import DirectEndpoint, DirectRequest
+from authserver.web.direct import Again, DirectEndpoint, DirectRequest
 
 HEADER_SECONDS = 10.0
 """How long a sender may take for the head of a request, from its first byte or from the connection."""
@@ -42,6 +43,7 @@ class Direct:
 
     endpoints: Mapping[bytes, DirectEndpoint]
     threads: Executor
+    repeats: Repeats = field(default_factory=Repeats)
 
 
 class Protocol(HttpToolsProtocol):
@@ -63,6 +65,7 @@ class Protocol(HttpToolsProtocol):
         self._endpoint: DirectEndpoint | None = None
         self._body = bytearray()
         self._exchange: _Exchange | None = None
+        self._first: bytes | None = None  # what came first of a request; None when that was not all
         self._deaf = self._ends = False
 
     # What uvicorn's connection does, under limits
@@ -76,14 +79,28 @@ class Protocol(HttpToolsProtocol):
         """Take what came."""
         if self._deaf:
             return
-        if self._head_bytes == 0:
-            self._deadline = self.loop.time() + HEADER_SECONDS
+        if self._head_bytes != 0:
+            self._first = None
+        elif self._is_said_again(data):
+            return
+        else:
+            self._first, self._deadline = data, self.loop.time() + HEADER_SECONDS
         if self._head_bytes is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEADER_BYTES + BODY_BYTES:
                 self._turn_away(_too_large())
                 return
         super().data_received(data)
+
+    def _is_said_again(self, data: bytes) -> bool:
+        """Answer a request that is known to the byte, where the connection is at the beginning of one."""
+        if self._exchange is not None or (self.cycle is not None and not self.cycle.response_complete):
+            return False
+        answer = self._direct.repeats.answer(data)
+        if answer is None:
+            return False
+        self.answer(answer, head_only=False, keep_alive=True)
+        return True
 
     def on_message_begin(self) -> None:
         """Begin a request; one that is sent before the answer to a direct one is not read (RFC 9112 section 9.3.2)."""
@@ -186,10 +203,10 @@ class Protocol(HttpToolsProtocol):
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers]
         method = self.parser.get_method().decode("ascii")
         peer = self.client[0] if self.client else None
-        self._exchange = _Exchange(self, method, keep_alive=self.parser.should_keep_alive())
-        endpoint.begin(
-            DirectRequest(method, self.url.decode("latin-1"), headers, bytes(self._body), peer), self._exchange
-        )
+        body, keep_alive = bytes(self._body), self.parser.should_keep_alive()
+        alone = self._first if keep_alive and self._first and is_whole(self._first, body=body) else None
+        self._exchange = _Exchange(self, method, keep_alive=keep_alive, alone=alone)
+        endpoint.begin(DirectRequest(method, self.url.decode("latin-1"), headers, body, peer), self._exchange)
 
     def answer(self, answer: Answer, *, head_only: bool, keep_alive: bool) -> None:
         """Write a whole answer in one piece; called by the exchange."""
@@ -228,17 +245,20 @@ class Protocol(HttpToolsProtocol):
 class _Exchange:
     """One direct request on a connection; see web.direct."""
 
-    __slots__ = ("_connection", "_head_only", "_keep_alive", "_loop")
+    __slots__ = ("_alone", "_connection", "_head_only", "_keep_alive", "_loop")
 
-    def __init__(self, connection: Protocol, method: str, *, keep_alive: bool) -> None:
+    def __init__(self, connection: Protocol, method: str, *, keep_alive: bool, alone: bytes | None) -> None:
         self._connection: Protocol | None = connection
+        self._alone = alone  # the request to the byte, where it can come again like that
         self._loop = connection.loop
         self._head_only, self._keep_alive = method == "HEAD", keep_alive
 
-    def reply(self, answer: Answer) -> None:
+    def reply(self, answer: Answer, again: Again | None = None) -> None:
         """Send the answer."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            if again is not None and self._alone is not None:
+                connection._direct.repeats.keep(self._alone, again)
             connection.answer(answer, head_only=self._head_only, keep_alive=self._keep_alive)
 
     def in_thread(self, work: Callable[[], Answer]) -> None:

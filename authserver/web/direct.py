@@ -26,11 +26,15 @@ class DirectRequest:
     peer: str | None
 
 
+Again = Callable[[], Answer | None]
+"""Returns the answer to the very same request, whoever sent it, without waiting; None when it has to be asked anew."""
+
+
 class Exchange(Protocol):
     """What a server with an event loop offers for one request."""
 
-    def reply(self, answer: Answer) -> None:
-        """Send the answer; once, from the loop's thread."""
+    def reply(self, answer: Answer, again: Again | None = None) -> None:
+        """Send the answer; once, from the loop's thread. `again` may be asked when the same request comes again."""
 
     def in_thread(self, work: Callable[[], Answer]) -> None:
         """Run what may wait in one of the server's threads, and reply with what it returns."""

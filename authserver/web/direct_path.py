@@ -43,8 +43,15 @@ class View(Protocol):
         """
 
 
+Still = Callable[[int], Answer | None]
+"""Returns what was answered if it still holds at this moment (epoch seconds), or None; raises as View.begin() does."""
+
+
 class Later(Protocol):
-    """How a view goes on when what it waits for has come."""
+    """How a view goes on when what it waits for has come, or the same request once more."""
+
+    still: Still | None
+    """What the view sets where its answer depends on nothing but the bytes of the request."""
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Run the callback in the loop's thread; may be called from any thread."""
@@ -87,7 +94,18 @@ class DirectPath:
             return
         self._use.meter.cache("at_hand", hit=True)
         if answer is not None:
-            exchange.reply(self._finished(answer, visit))
+            exchange.reply(self._finished(answer, visit), partial(self._again, later.still) if later.still else None)
+
+    def _again(self, still: Still) -> Answer | None:
+        started = clock.ticks()
+        try:
+            answer = still(clock.now())
+        except Exception:  # noqa: BLE001 -- the request is read and asked anew, and refused there
+            return None
+        if answer is None:
+            return None
+        self._use.meter.cache("at_hand", hit=True)
+        return self._finished(answer, _Visit(errors.new_request_id(), started))
 
     def answer(self, request: DirectRequest) -> Answer:
         """Return the answer, after whatever waiting it takes; raises nothing."""
@@ -160,11 +178,12 @@ class _Visit:
 class _Later:
     """Later for one request; see the port."""
 
-    __slots__ = ("_exchange", "_path", "_request", "_visit", "soon")
+    __slots__ = ("_exchange", "_path", "_request", "_visit", "soon", "still")
 
     def __init__(self, path: DirectPath, request: DirectRequest, exchange: Exchange, visit: _Visit) -> None:
         self._path, self._request, self._exchange, self._visit = path, request, exchange, visit
         self.soon = exchange.soon
+        self.still: Still | None = None
 
     def finish(self, finish: Finish) -> None:
         self._exchange.reply(self._path.made(finish, self._visit))

@@ -144,19 +144,29 @@ class QuickIntrospectView:
         """Return what the token is worth now; raises AuthServerError."""
         return self._asking.answer(request, now=now)
 
-    def begin(self, request: Incoming, *, now: int, later: Later) -> Answer:  # noqa: ARG002 -- nothing comes later
+    def begin(self, request: Incoming, *, now: int, later: Later) -> Answer:
         """Return the same answer without waiting; raises NotAtHand or AuthServerError."""
-        number, key_set, name = self._present.look(), self._key_set(), self._name(request)
-        said = self._said.get(name)
-        if said is not None and said[0] == number and said[1] is key_set and now < said[2].good_until:
-            self._said.move_to_end(name)
-            return self._counted(said[2])
+        name = self._name(request)
+        said = self._still(name, now)
+        if said is not None:
+            later.still = partial(self._still, name)
+            return said
+        number, key_set = self._present.look(), self._key_set()
         judged = self._at_hand.judge(request, now=now, admit=partial(self._admit, number))
         if judged.good_until:
             self._said[name] = number, key_set, judged
             while len(self._said) > MAX_SAID:
                 self._said.popitem(last=False)
         return self._counted(judged)
+
+    def _still(self, name: bytes, now: int) -> Answer | None:
+        """Return what was said to the request of this name, while it may be said again."""
+        number, key_set = self._present.look(), self._key_set()
+        said = self._said.get(name)
+        if said is not None and said[0] == number and said[1] is key_set and now < said[2].good_until:
+            self._said.move_to_end(name)
+            return self._counted(said[2])
+        return None
 
     def _admit(self, number: int, request: Incoming, form: Mapping[str, str], now: int) -> Admitted:
         """Return who asks. One that may whatever it says is looked at anew each minute, and after each change.

@@ -18,15 +18,21 @@ from uvicorn.server import ServerState
 from authserver.cli import http_protocol
 from authserver.cli.asgi import BODY_BYTES, Front
 from authserver.cli.http_protocol import HEADER_BYTES, Direct, Protocol, sweep
+from authserver.cli.repeats import MAX_BYTES
 from authserver.protocol.render import Answer, json_answer
 from authserver.web.direct import DirectRequest, Exchange
 
 
 @dataclass
 class Echo:
-    """A direct endpoint that answers with what it was sent; `later` answers from a thread or by a callback."""
+    """A direct endpoint that answers with what it was sent; `later` answers from a thread or by a callback.
+
+    While it is `repeating`, it answers the same request again without reading it.
+    """
 
     later: str = ""
+    repeating: bool = False
+    repeated: int = 0
     seen: list[DirectRequest] = field(default_factory=list)
     hold: threading.Event = field(default_factory=threading.Event)
 
@@ -44,11 +50,16 @@ class Echo:
         elif self.later == "failing":
             exchange.in_thread(lambda: Answer(int("no number")))
         else:
-            exchange.reply(self.answer(request))
+            exchange.reply(self.answer(request), lambda: self._again(request))
+
+    def _again(self, request: DirectRequest) -> Answer | None:
+        self.repeated += self.repeating
+        return self.answer(request) if self.repeating else None
 
 
 def framework(environ: dict[str, Any], start: Any) -> list[bytes]:
     """The application behind the other paths."""
+    time.sleep(0.2 if environ["PATH_INFO"] == "/slow" else 0)
     start("200 OK", [("Content-Type", "text/plain")])
     return [f"{environ['PATH_INFO']} {environ['REQUEST_URI']} ".encode(), environ["wsgi.input"].read()]
 
@@ -290,6 +301,67 @@ def test_what_is_sent_before_the_answer_is_not_read(port: int, echo: Echo) -> No
     answer = said(port, request(close=False) + request("/auth/direct", b"second", close=False))
 
     assert (answer.count(b"HTTP/1.1 200"), b"connection: close" in answer, len(echo.seen)) == (1, True, 1)
+
+
+def test_the_same_request_is_answered_again_without_being_read(port: int, echo: Echo) -> None:
+    """On any connection, between other requests; until the endpoint no longer says so."""
+    echo.repeating = True
+    same, other, elsewhere = (request(close=False), request(body=b"c=d", close=False), request("/x", close=False))
+
+    first = one_by_one(port, same, other, same, elsewhere, same)
+    second = one_by_one(port, same)
+    echo.repeating = False
+    third = one_by_one(port, same, same)
+
+    bodies = [content(answer)["body"] for answer in (*first[:3], first[4], *second, *third)]
+    assert bodies == ["a=b", "c=d", *["a=b"] * 5]
+    assert (len(echo.seen), echo.repeated) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "answers"),
+    [
+        ((request(close=False)[:-1], request(close=False)[-1:]), 1),
+        ((request(close=False) + request(body=b"c=d", close=False),), 2),
+        ((b"POST /auth/direct HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na=b\r\n0\r\n\r\n",), 1),
+        ((request("/auth/direct", b"a" * MAX_BYTES, close=False),), 1),
+    ],
+    ids=["in pieces", "with another", "in chunks", "long"],
+)
+def test_what_is_not_one_request_alone_is_read_each_time(
+    port: int, echo: Echo, pieces: tuple[bytes, ...], answers: int
+) -> None:
+    echo.repeating = True
+
+    for _ in range(2):
+        whole = said(port, *pieces, request(), pause=0.05)
+        assert whole.count(b"HTTP/1.1 200") == answers + 1
+
+    assert (len(echo.seen), echo.repeated) == (2 * answers + 2, 0)
+
+
+def test_a_repeated_request_waits_for_the_one_before_it(port: int, echo: Echo) -> None:
+    """RFC 9112 section 9.3.2: answers come in the order of the requests."""
+    echo.repeating = True
+    one_by_one(port, request(close=False), request(close=False))
+
+    answer = said(port, request("/slow", close=False), request(close=False), request(), pause=0.05)
+
+    assert (echo.repeated, answer.index(b"/slow") < answer.index(b"/auth/direct")) == (1, True)
+    assert answer.count(b"HTTP/1.1 200") == 3
+
+
+def one_by_one(port: int, *requests: bytes) -> list[bytes]:
+    """Send each request when the one before it is answered, on one connection; return the answers."""
+    found = []
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        for one in requests:
+            connection.sendall(one)
+            answer = b""
+            while not answer.endswith((b"}", b"0\r\n\r\n")):
+                answer += connection.recv(65_536)
+            found.append(answer)
+    return found
 
 
 def test_a_failing_endpoint_is_a_500_without_detail(port: int, echo: Echo) -> None:

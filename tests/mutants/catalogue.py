@@ -608,10 +608,27 @@ MUTANTS: list[Mutant] = [
         ("direct bodies without end", "E12", "if len(self._body) > BODY_BYTES:", "if False:"),
         ("direct bodies may come slowly", "E12", "self.loop.time() + BODY_SECONDS", "self.loop.time() + 20"),
         (
+            "a repeated request overtakes another",
+            "E12",
+            "if self._exchange is not None or (self.cycle is not None and not self.cycle.response_complete):",
+            "if False:",
+        ),
+        (
             "pipelined requests are mixed",
             "E12",
             "        if self._exchange is not None:\n            self._deaf",
             "        if False:\n            self._deaf",
+        ),
+    ),
+    *_of(
+        "cli/repeats.py",
+        "tests/cli/test_repeats.py tests/cli/test_http_protocol.py",
+        ("two requests are taken for one", "E12", " == len(data)", " <= len(data)"),
+        (
+            "credentials are named as they are",
+            "H17",
+            "return hashlib.blake2b(data, key=self._secret, digest_size=16).digest()",
+            "return data",
         ),
     ),
     *_of(
