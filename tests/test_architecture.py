@@ -18,6 +18,7 @@ MAY = {
         "cryptography",
         "jsonpatch",
         "jsonschema",
+        "orjson",
         "pydantic",
         "re2",
         "referencing",

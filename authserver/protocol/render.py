@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+import orjson
+
 from authserver.errors import AuthServerError, Issue
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -75,7 +77,10 @@ def outcome(issues: Iterable[Issue]) -> Answer:
 
 def encode(document: object) -> bytes:
     """Return compact UTF-8 JSON."""
-    return _compact(document).encode("utf-8")
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # an integer over 64 bits, which JSON may hold all the same
+        return _compact(document).encode("utf-8")
 
 
 def _issue(issue: Issue, severity: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from authserver.errors import InvalidClientCredentials, InvalidResource, InvalidScope, Issue, StorageUnavailable
 from authserver.protocol import render
 from authserver.protocol.render import FHIR_JSON, Answer
@@ -14,6 +16,18 @@ def test_a_document_is_compact_json_that_nobody_stores() -> None:
     answer = render.json_answer({"a": ["é"]}, status=201)
 
     assert answer == Answer(201, {"Content-Type": "application/json", **NO_STORE}, '{"a":["é"]}'.encode())
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"a": 2**64, "b": [-(2**80)]}, b'{"a":18446744073709551616,"b":[-1208925819614629174706176]}'),
+        ({"a": 0.1, "b": None, "c": (True, '\u2028"')}, '{"a":0.1,"b":null,"c":[true,"\u2028\\""]}'.encode()),
+        ({1: "one"}, b'{"1":"one"}'),
+    ],
+)
+def test_json_holds_what_it_was_given(document: object, expected: bytes) -> None:
+    assert render.encode(document) == expected
 
 
 def test_an_oauth_error_has_code_and_description() -> None:

@@ -310,3 +310,29 @@ def test_b08_one_assertion_posted_200_times_at_once_gives_one_token(client: Worl
         answers = list(pool.map(lambda _: client.ask(assertion).status_code, range(200)))
 
     assert (answers.count(200), answers.count(400)) == (1, 199)
+
+
+@pytest.mark.parametrize("end", ["token revoked", "client deactivated", "caller's secret changed"])
+def test_f06_the_same_question_is_answered_by_how_things_stand(client: World, token: str, end: str) -> None:
+    """F06: the same bytes over the same connection, again and again, until what they ask about is no more."""
+    registered = client.put("/Client/asking", {"grant_types": ["basic"], "scope": ["__introspect"], "secret": "s" * 40})
+    client.allow("asking")
+    with requests.Session() as session:
+        session.auth, url = ("asking", "s" * 40), client.url("/auth/introspect")
+
+        before = [session.post(url, data={"token": token}, timeout=10) for _ in range(5)]
+        if end == "token revoked":
+            requests.post(client.url("/auth/revoke"), data={"token": token}, auth=OPERATOR, timeout=10)
+        elif end == "client deactivated":
+            client.put(f"/Client/{CLIENT_ID}", client_resource(jwks_uri="https://client.example/jwks", active=False))
+        else:
+            client.put("/Client/asking", {"grant_types": ["basic"], "scope": ["__introspect"], "secret": "t" * 40})
+        after = [session.post(url, data={"token": token}, timeout=10) for _ in range(2)]
+    client.delete("/AccessPolicy/asking")
+    client.delete("/Client/asking")
+
+    assert registered.status_code == 201, registered.text
+    assert [(answer.status_code, answer.json()["active"]) for answer in before] == [(200, True)] * 5
+    assert len({answer.headers["X-Request-Id"] for answer in before}) == 5
+    expected = (401, None) if end == "caller's secret changed" else (200, False)
+    assert [(answer.status_code, answer.json().get("active")) for answer in after] == [expected] * 2
