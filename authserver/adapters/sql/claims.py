@@ -33,8 +33,9 @@ FAILED_OVER = "database_failed_over"
 _PURGED_SQL = "SELECT moment FROM purge_mark WHERE name = 'used_jti'"
 _FAILED_OVER_SQL = "SELECT moment FROM purge_mark WHERE name = 'failover'"
 _SQLITE_INSERT = "INSERT INTO used_jti (key, until) VALUES (?, ?) ON CONFLICT DO NOTHING"
+# In binary: as text a driver looks through each element for what has to be escaped, which takes ten times as long.
 _POSTGRESQL_INSERT = (
-    "INSERT INTO used_jti (key, until) SELECT * FROM unnest(%s::bytea[], %s::bigint[]) ON CONFLICT DO NOTHING"
+    "INSERT INTO used_jti (key, until) SELECT * FROM unnest(%b::bytea[], %b::bigint[]) ON CONFLICT DO NOTHING"
     " RETURNING key"
 )
 # Read after the insert: a purge writes its mark before it deletes, so who found no row sees the mark.
