@@ -9,24 +9,16 @@ alone.
 
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import floors, glewlwyd, growth, machine, servers
+from bench import floors, glewlwyd, growth, machine, runs, servers
 from bench.bodies import BenchKey, new_key
 from bench.report import Report
-from bench.runs import (
-    Settings,
-    asking_for_tokens,
-    new_introspection,
-    repeating_introspection,
-    sending_forms,
-    take_turns,
-)
+from bench.runs import Settings, asking_for_tokens, new_introspection, repeating_introspection, take_turns
 from bench.servers import Server, new_folder
 from tests.postgres import PostgresCluster
 
@@ -100,7 +92,7 @@ def _http_alone(bench: Bench) -> float:
     """Return what it takes to read a token request and to send as much as a token, both over the loopback."""
     settings, key = bench.settings, bench.rs384
     with servers.bare_http(bench.folder("http")) as bare:
-        contender = sending_forms(bare, key, settings=settings)
+        contender = runs.sending_forms(bare, key, settings=settings)
         (found,) = take_turns([contender], connections=16, settings=settings)
     return found.cpu_each
 
@@ -291,7 +283,7 @@ def main() -> int:
         sys.stderr.write("Glewlwyd is left out: Debian's package glewlwyd is not installed.\n")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Bench(Settings(options.seconds, options.rounds, Path(folder)))
-        bench.report.facts("Machine", machine.described() | {"code": _commit()})
+        bench.report.facts("Machine", machine.described() | {"code": machine.commit(servers.ROOT)})
         for name in options.only or PARTS:
             sys.stderr.write(f"{name} ...\n")
             PARTS[name](bench)
@@ -299,12 +291,6 @@ def main() -> int:
     if options.write is not None:
         bench.report.write_into(options.write)
     return 0
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(command, cwd=servers.ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -28,6 +28,13 @@ def described() -> dict[str, str]:
     }
 
 
+def commit(folder: Path) -> str:
+    """Return which state of the code lies in this folder; `-dirty` when it differs from what was committed."""
+    command = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
 def _model() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         name, _, value = line.partition(":")
