@@ -195,9 +195,13 @@ def test_a_request_that_was_not_answered_costs_nothing_of_the_rate() -> None:
         limits.admit("victim")
         limits.refusal(about(InvalidScope(), "victim"), source=HERE)
         limits.refusal(about(InvalidClient(reason="jti_replayed"), "victim"), source=HERE)
-    limits.served("victim")
+    for _ in range(2):
+        limits.admit("victim")
+        limits.served("victim")
+    with pytest.raises(TooManyRequests) as refused:
+        limits.admit("victim")
 
-    limits.admit("victim")
+    assert (refused.value.reason, refused.value.client_id) == ("client_rate", "victim")
 
 
 def test_the_failures_of_a_proven_client_are_its_own() -> None:
